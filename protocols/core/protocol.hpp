@@ -1,0 +1,93 @@
+// The seam between the engine (proxy/) and a wire protocol: abstract on purpose, so that the engine links no protocol.
+// A virtual call costs nanoseconds beside the system calls around it, and the engine is compiled once.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "protocols/core/errand.hpp"
+#include "protocols/core/orders.hpp"
+#include "protocols/core/refusal.hpp"
+
+namespace breakwater {
+
+// What a protocol remembers of one upstream connection: its session settings, prepared statements, cancel key.
+class UpstreamState {
+  public:
+    UpstreamState() = default;
+    UpstreamState(const UpstreamState&) = delete;
+    UpstreamState& operator=(const UpstreamState&) = delete;
+    virtual ~UpstreamState() = default;
+    // The server said something while the upstream lay idle. False: it said goodbye, or what it may not say.
+    virtual bool on_idle_bytes(ByteView bytes) = 0;
+};
+
+// Between one client and its servers: what happens next? No IO, no clock. Lives on one worker, owned by its session.
+//
+// Bytes are handed over as they come; a conversation takes whole messages (or slices of large ones) and returns how many
+// bytes it took. It takes less when a message is incomplete, when it needs a server first (it ordered `open`; the same
+// bytes are handed over again after on_opened), or when it does not listen for the moment.
+class Conversation {
+  public:
+    Conversation() = default;
+    Conversation(const Conversation&) = delete;
+    Conversation& operator=(const Conversation&) = delete;
+    virtual ~Conversation() = default;
+
+    virtual std::size_t on_client(ByteView bytes, Orders& out) = 0;
+    virtual std::size_t on_upstream(ByteView bytes, Orders& out) = 0;
+    // A server is yours until you order `close`.
+    virtual void on_opened(UpstreamState& upstream, Orders& out) = 0;
+    virtual void on_refused(const Refusal& refusal, Orders& out) = 0;
+
+    // The server connection broke while it was ours. retry: nothing of the reply was passed on and all may be sent
+    // again: the engine hands over the exchange's bytes once more (on_client), from the start. told: the conversation
+    // has answered the client as the error contract says.
+    enum class AfterLoss : std::uint8_t { retry, told };
+    virtual AfterLoss on_upstream_lost(bool may_retry, std::string_view why, Orders& out) = 0;
+
+    virtual void on_tls_ready(Orders& out) { (void)out; }
+    virtual void on_drain(Orders& out) = 0;       // say goodbye at the next good moment; may be called again
+    virtual void on_deadline(Orders& out) = 0;    // the request in flight (or waiting) is over its time; the engine cancels it
+    virtual void on_cancel(Orders& out) = 0;      // this client's request is to be stopped, and no server is working on it
+
+    virtual bool listening() const = 0;           // may client bytes be handed over?
+    virtual bool idle() const = 0;                // nothing in flight, nothing a goodbye would lose
+    virtual bool in_exchange() const = 0;         // a request is waiting for its answer
+    virtual bool retryable() const = 0;           // the exchange in flight may be sent again: the engine keeps its bytes
+    virtual bool wants_cancel_on_leave() const = 0;  // the client left while its server was working for it
+    virtual Left left_behind() const = 0;         // in what state the lease is if the client leaves now
+    virtual const CancelKey* cancel_key() const { return nullptr; }
+};
+
+// One configured database's view of its protocol; shared by all its sessions on one worker.
+class Protocol {
+  public:
+    Protocol() = default;
+    Protocol(const Protocol&) = delete;
+    Protocol& operator=(const Protocol&) = delete;
+    virtual ~Protocol() = default;
+
+    struct ClientInfo {
+        bool unix_socket = false;
+        std::uint32_t id = 0;  // unique among the process's clients for as long as it lives; never 0
+    };
+    virtual std::unique_ptr<Conversation> converse(const ClientInfo& client) = 0;
+    // What to say to a client that is turned away before it said anything.
+    virtual std::string turn_away(const Refusal& refusal) = 0;
+
+    struct Greeted {
+        ErrandPtr errand;
+        std::unique_ptr<UpstreamState> state;  // filled by the errand
+    };
+    virtual Greeted greet(const Identity& identity) = 0;
+    virtual ErrandPtr reset(UpstreamState& state) = 0;   // makes a dirty upstream clean
+    virtual ErrandPtr ping(UpstreamState& state) = 0;    // is it alive, and which role?
+    virtual ErrandPtr cancel(UpstreamState& state) = 0;  // spoken on a connection of its own
+    // Who to log in as when nobody has asked yet, or null when only clients know.
+    virtual IdentityRef default_identity() = 0;
+    virtual bool may_lend_again(const UpstreamState& state) const { (void)state; return true; }
+};
+
+}  // namespace breakwater
