@@ -1,0 +1,67 @@
+// One connection attempt: resolve, connect, and run an errand (a login, a cancel) over it, TLS included, all before one
+// deadline. Owned by whoever wants the connection; destroying it abandons the attempt.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "protocols/core/errand.hpp"
+#include "proxy/net/address.hpp"
+#include "proxy/net/reactor.hpp"
+#include "proxy/net/stream.hpp"
+
+namespace breakwater::net {
+
+struct DialTarget {
+    std::string host;
+    std::uint16_t port = 0;
+    SslContextPtr tls;        // used when the errand asks for TLS
+    std::string server_name;  // for SNI and verification
+    bool verify_name = false;
+};
+
+class Dial final : public Watch {
+  public:
+    struct Result {
+        Stream stream;                // open when there is no fault
+        std::optional<Fault> fault;
+        std::string rest;             // what the server said beyond the errand's end
+    };
+    using Done = std::function<void(Result)>;
+
+    Dial(Reactor& reactor, Resolver& resolver, DialTarget target, ErrandPtr errand, Duration timeout, Done done);
+    ~Dial();
+    Dial(const Dial&) = delete;
+    Dial& operator=(const Dial&) = delete;
+    void start();
+
+    void on_events(std::uint32_t events) override;
+
+  private:
+    void connect_next();
+    void connected();
+    void carry_out(Errand::Step& step);
+    void read_on();
+    void flush();
+    void fail(FaultKind kind, std::string why, std::string native = {});
+    void finish(Result result);
+
+    enum class Stage : std::uint8_t { resolving, connecting, talking, handshaking, over };
+    Reactor& reactor_;
+    Resolver& resolver_;
+    DialTarget target_;
+    ErrandPtr errand_;  // null: a bare TCP connect
+    Duration timeout_;
+    Done done_;
+    Timer deadline_;
+    Stage stage_ = Stage::resolving;
+    std::vector<SocketAddress> addresses_;
+    std::size_t next_ = 0;
+    Stream stream_;
+    std::string out_, in_;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for the resolver's late answers
+};
+
+}  // namespace breakwater::net
