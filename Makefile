@@ -1,0 +1,57 @@
+# The front door: `make demo`, `make test`, `make bench`, `make lint`, `make fuzz`.
+# Each installs what it needs on a bare Debian 12 and is quick the second time.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+.PHONY: help deps build demo test bench lint fuzz clean
+
+PYTHON ?= $(shell [ -x /usr/bin/python3 ] && echo /usr/bin/python3 || echo python3)
+FUZZ_SECONDS ?= 30
+# What `make bench` is told, e.g. BENCH_FLAGS=--quick
+BENCH_FLAGS ?=
+# changed (since LINT_BASE, uncommitted work included) or all; formatting always looks at all.
+LINT ?= changed
+LINT_BASE ?= HEAD~1
+
+help:
+	@echo "make build | demo | test | bench | lint | fuzz | clean | deps"
+	@echo "  FUZZ_SECONDS=$(FUZZ_SECONDS)  BENCH_FLAGS='$(BENCH_FLAGS)'  LINT=changed|all  LINT_BASE=$(LINT_BASE)"
+
+deps:
+	@cmake/install_packages build demo test bench lint
+
+build:
+	@cmake/install_packages build
+	cmake --preset release
+	cmake --build --preset release
+
+demo:
+	@cmake/install_packages build demo
+	@cmake --preset release >/dev/null
+	cmake --build --preset release
+	@$(PYTHON) bench/demo/demo.py
+
+test:
+	@cmake/install_packages build demo test
+	@$(PYTHON) test/run
+
+bench:
+	@cmake/install_packages build bench
+	@cmake --preset bench >/dev/null
+	cmake --build --preset bench
+	@if [ -x build/bench/bench/breakwater_micro ]; then \
+	    build/bench/bench/breakwater_micro --benchmark_out=build/bench/micro.json --benchmark_out_format=json; fi
+	@BREAKWATER_BIN=$${BREAKWATER_BIN:-build/bench/proxy/breakwater} $(PYTHON) bench/run.py $(BENCH_FLAGS)
+
+lint:
+	@cmake/install_packages build lint
+	@cmake --preset release >/dev/null
+	@cmake/lint $(LINT) $(LINT_BASE)
+
+fuzz:
+	@cmake/install_packages build test
+	@cmake --preset fuzz >/dev/null
+	@test/fuzz/run $(FUZZ_SECONDS)
+
+clean:
+	rm -rf build
