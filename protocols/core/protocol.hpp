@@ -21,6 +21,9 @@ class UpstreamState {
     virtual ~UpstreamState() = default;
     // The server said something while the upstream lay idle. False: it said goodbye, or what it may not say.
     virtual bool on_idle_bytes(ByteView bytes) = 0;
+    enum class ServerRole : std::uint8_t { unknown, primary, replica };
+    virtual ServerRole role() const { return ServerRole::unknown; }  // as the server told at login
+    virtual std::string goodbye() const { return {}; }               // bytes to say before closing
 };
 
 // Between one client and its servers: what happens next? No IO, no clock. Lives on one worker, owned by its session.

@@ -1,0 +1,177 @@
+// The upstreams of one identity, and who waits for them. First come, first served: a freed upstream goes straight to the
+// longest waiter, on whatever worker that one lives.
+//
+// A PoolShared is what the same pool's parts on all workers have in common: atomics only. Each worker's Pool owns the
+// upstreams on that worker. One that lies idle moves to another worker by message when somebody waits there: no lock on
+// the data path, and no idle connection stranded on a worker without work.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "protocols/core/protocol.hpp"
+#include "proxy/net/dial.hpp"
+#include "proxy/pool/upstream.hpp"
+#include "proxy/resilience/hold_queue.hpp"
+
+namespace breakwater::pool {
+
+using net::Duration;
+using net::TimePoint;
+
+struct PoolSettings {
+    std::uint32_t max_size = 20, min_idle = 0;
+    Duration idle_timeout = std::chrono::minutes(10), max_lifetime = std::chrono::hours(1);
+    Duration queue_timeout = std::chrono::seconds(10);
+    Duration hold_timeout = std::chrono::seconds(30);
+    std::string database;  // configured name, for refusals
+    std::vector<topology::EndpointRef> endpoints;
+    std::uint64_t epoch = 0;  // rises when upstreams made earlier must not be used any more (endpoints, credentials)
+    bool one_to_one = false;  // a connection of one client alone (replication): closed, never pooled
+};
+using SettingsRef = std::shared_ptr<const PoolSettings>;
+
+constexpr std::uint32_t kUnlimited = ~std::uint32_t{0};
+constexpr std::uint64_t kNobodyWaits = ~std::uint64_t{0};
+
+struct PoolShared {
+    explicit PoolShared(std::size_t workers) : per_worker(workers) {}
+    struct alignas(64) PerWorker {
+        std::atomic<std::uint64_t> oldest{kNobodyWaits};  // ticket of its longest waiter
+        std::atomic<std::uint32_t> idle{0};
+        std::atomic<Pool*> pool{nullptr};
+    };
+    std::atomic<std::uint32_t> total{0};  // upstreams and attempts, on all workers
+    std::atomic<std::uint64_t> tickets{0};
+    std::atomic<std::uint32_t> waiting{0}, holding{0};
+    std::vector<PerWorker> per_worker;
+};
+
+// Somebody who wants an upstream. Lives in its pool's queue until one of the two is called; forget() takes it out.
+class Waiter : public Holder {
+  public:
+    virtual void on_lease(Upstream& upstream) = 0;
+    virtual void on_refusal(const Refusal& refusal) = 0;
+    virtual std::size_t held_bytes() const = 0;
+
+  protected:
+    ~Waiter() = default;
+
+  private:
+    friend class Pool;
+    std::optional<std::list<Waiter*>::iterator> place_;
+    std::uint64_t ticket_ = 0;
+    TimePoint since_{}, deadline_{};
+    bool held_ = false;        // it counts in the hold queue now
+    bool was_held_ = false;
+    std::size_t held_bytes_ = 0;
+};
+
+// What a pool needs of its worker, and where it tells what happened.
+struct PoolContext {
+    net::Reactor& reactor;
+    net::Resolver& resolver;
+    Protocol* protocol;  // a reload may replace it
+    resilience::HoldQueue& hold;  // of the database, all workers
+    std::size_t worker = 0;
+    std::function<void(std::size_t worker, std::function<void()>)> post;  // to another worker
+    std::function<void(Duration waited, bool held)> waited;
+    std::function<void()> hold_expired;
+    bool draining = false;
+};
+
+class Pool {
+  public:
+    Pool(PoolContext& context, SettingsRef settings, IdentityRef identity, std::shared_ptr<PoolShared> shared);
+    ~Pool();
+    Pool(const Pool&) = delete;
+    Pool& operator=(const Pool&) = delete;
+
+    // An idle upstream at once, or nullptr and `waiter` queues (or was refused already: see its callbacks, never called
+    // from inside).
+    Upstream* acquire(Waiter& waiter, const Upstream* liked);
+    void forget(Waiter& waiter);
+    void release(Upstream& upstream, Left left, Outcome outcome, const std::string& why = {});
+    void lost(Upstream& upstream, const std::string& why);  // it broke while on lease
+
+    // Sends a cancel request for what the upstream is doing; done is called when the server has taken it (or not).
+    void cancel(Upstream& upstream, std::function<void()> done);
+
+    void on_endpoint_change();          // some endpoint's breaker moved
+    void change(SettingsRef settings);  // reload
+    void housekeep();                   // about once a second
+    void close_idle();
+    // Sessions count themselves in and out, so that a pool is not thrown away under one.
+    void join() { ++users_; }
+    void leave() { --users_; }
+    bool unused() const {
+        return users_ == 0 && waiters_.empty() && all_.empty() && dials_.empty() && errands_.empty();
+    }
+    bool was_held(const Waiter& waiter) const { return waiter.was_held_; }
+
+    const IdentityRef& identity() const { return identity_; }
+    std::size_t size() const { return all_.size(); }
+    std::size_t waiting() const { return waiters_.size(); }
+    TimePoint oldest_hold() const;
+    PoolContext& context() { return context_; }
+    void on_idle_events(Upstream& upstream, std::uint32_t events);
+
+  private:
+    struct Attempt {
+        std::unique_ptr<net::Dial> dial;
+        std::unique_ptr<UpstreamState> state;
+        topology::EndpointRef endpoint;
+        std::unique_ptr<Upstream> upstream;  // of a reset; cancel: none
+    };
+    using Attempts = std::list<Attempt>;
+
+    topology::EndpointRef pick_endpoint() const;
+    Upstream* take_idle(const Upstream* liked);
+    void pump();          // gives idle upstreams to waiters, dials for the rest
+    void schedule_pump();
+    void grow();
+    void dial(const topology::EndpointRef& endpoint);
+    void on_dialled(Attempts::iterator attempt, net::Dial::Result result);
+    void adopt(std::unique_ptr<Upstream> upstream);
+    void reset(Upstream& upstream);
+    void put_idle(Upstream& upstream);
+    void destroy(Upstream& upstream);
+    bool worn_out(const Upstream& upstream) const;
+    void grant(Waiter& waiter, Upstream& upstream);
+    void dequeue(Waiter& waiter);
+    void refuse(Waiter& waiter, Refusal refusal);
+    void refuse_all(const Refusal& refusal);
+    void publish();                       // the longest waiter's ticket, for the other workers
+    bool hand_over(Upstream& upstream);   // to a worker whose waiter is older
+    bool beg();                           // ask a worker with idle upstreams for one
+    void give(std::size_t to);            // the answer to that
+    void update_holds();
+    void check_deadlines();
+    void arm_deadline();
+
+    PoolContext& context_;
+    SettingsRef settings_;
+    IdentityRef identity_;
+    std::shared_ptr<PoolShared> shared_;
+    std::list<Waiter*> waiters_;
+    std::vector<Upstream*> idle_;  // the last used is the first lent: the rest may age out
+    std::unordered_map<Upstream*, std::unique_ptr<Upstream>> all_;
+    Attempts dials_, errands_;
+    net::Timer deadline_, retry_dial_;
+    std::uint32_t users_ = 0;
+    bool pump_scheduled_ = false;
+    std::uint32_t allowance_ = kUnlimited;  // after an outage: one, then twice as many every 100 ms
+    std::uint32_t on_probation_ = 0;        // granted under that allowance and not back yet
+    net::Timer pace_;
+    bool begged_ = false;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace breakwater::pool

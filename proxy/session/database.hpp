@@ -1,0 +1,111 @@
+// One configured database as one worker sees it: its protocol, its pools, its settings, its numbers.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "proxy/net/stream.hpp"
+#include "proxy/pool/pool.hpp"
+#include "proxy/telemetry/histogram.hpp"
+
+namespace breakwater::session {
+
+using net::Duration;
+using net::TimePoint;
+
+// Written by one worker, read by the control thread.
+struct alignas(64) Stats {
+    template <class T>
+    using Relaxed = std::atomic<T>;
+    static void bump(std::atomic<std::uint64_t>& n, std::uint64_t by = 1) {
+        n.store(n.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);  // one writer: no locked add
+    }
+    std::atomic<std::uint64_t> requests_ok{0}, requests_error{0}, requests_rejected{0};
+    std::atomic<std::uint64_t> retries_ok{0}, retries_failed{0}, retries_denied{0};
+    std::atomic<std::uint64_t> hold_expired{0}, errors_avoided{0};
+    std::atomic<std::uint64_t> bytes_in{0}, bytes_out{0};
+    telemetry::Histogram request_seconds{telemetry::request_buckets()};
+    telemetry::Histogram overhead_seconds{telemetry::overhead_buckets()};
+    telemetry::Histogram pool_wait_seconds{telemetry::hold_buckets()};
+    telemetry::Histogram hold_seconds{telemetry::hold_buckets()};
+    // by reason: the literals of Orders::pinned; a handful, found by address
+    struct Pin {
+        std::atomic<const char*> reason{nullptr};
+        std::atomic<std::uint64_t> count{0};
+    };
+    std::array<Pin, 16> pins;
+    void pinned(const char* reason) {
+        for (Pin& pin : pins) {
+            const char* known = pin.reason.load(std::memory_order_relaxed);
+            if (!known) pin.reason.store(known = reason, std::memory_order_release);
+            if (known == reason) return bump(pin.count);
+        }
+    }
+};
+
+struct Settings {
+    pool::SettingsRef pool;
+    net::SslContextPtr tls;  // for clients; null: not offered
+    std::uint32_t max_connections = 10000;
+    Duration idle_timeout{0};
+    Duration login_timeout = std::chrono::seconds(60);
+    Duration deadline{0};
+    std::uint32_t retry_attempts = 2;
+};
+
+// What the parts of one database on all workers share.
+struct Shared {
+    explicit Shared(resilience::HoldSettings hold_settings) : hold(hold_settings) {}
+    std::string name;
+    resilience::HoldQueue hold;
+    std::atomic<std::uint32_t> clients{0};
+    std::atomic<std::uint64_t> clients_total{0};
+    std::mutex mutex;  // of the table: taken when a worker sees an identity for the first time
+    std::map<std::string, std::weak_ptr<pool::PoolShared>> pools;
+    std::size_t workers = 1;
+    std::shared_ptr<pool::PoolShared> pool_of(const std::string& key) {
+        const std::lock_guard lock(mutex);
+        std::erase_if(pools, [](const auto& entry) { return entry.second.expired(); });
+        auto& slot = pools[key];
+        auto shared = slot.lock();
+        if (!shared) slot = shared = std::make_shared<pool::PoolShared>(workers);
+        return shared;
+    }
+};
+
+class Database {
+  public:
+    Database(std::shared_ptr<Shared> shared, std::unique_ptr<Protocol> protocol, Settings settings, net::Reactor& reactor,
+             net::Resolver& resolver, std::size_t worker,
+             std::function<void(std::size_t, std::function<void()>)> post);
+
+    pool::Pool& pool_for(const IdentityRef& identity);
+    void change(std::unique_ptr<Protocol> protocol, Settings settings);
+    void on_endpoint_change();
+    void housekeep();
+    void drain();
+
+    const std::string& name() const { return shared_->name; }
+    Protocol& protocol() { return *protocol_; }
+    const Settings& settings() const { return settings_; }
+    Shared& shared() { return *shared_; }
+    Stats& stats() { return stats_; }
+    TimePoint oldest_hold() const;
+    const std::unordered_map<std::string, std::unique_ptr<pool::Pool>>& pools() const { return pools_; }
+
+  private:
+    std::shared_ptr<Shared> shared_;
+    std::unique_ptr<Protocol> protocol_;
+    std::vector<std::unique_ptr<Protocol>> former_;  // conversations of before a reload still use theirs
+    Settings settings_;
+    Stats stats_;
+    pool::PoolContext context_;
+    std::unordered_map<std::string, std::unique_ptr<pool::Pool>> pools_;
+};
+
+}  // namespace breakwater::session

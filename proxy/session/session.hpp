@@ -1,0 +1,97 @@
+// One client connection, and all work done for it: moves bytes between client, conversation and upstream, and carries
+// out the conversation's orders. Knows no protocol. Lives on one worker, owned by it.
+//
+// Bytes are read into the worker's buffer and written from there; only what must wait (an incomplete message, a request
+// without a server, what a slow reader has not taken) is copied into the session. Neither side is read while the other
+// owes us room: memory per session is bounded by one buffer each way, plus one message.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "protocols/core/protocol.hpp"
+#include "proxy/net/reactor.hpp"
+#include "proxy/net/stream.hpp"
+#include "proxy/pool/pool.hpp"
+#include "proxy/session/database.hpp"
+
+namespace breakwater::session {
+
+class Worker;
+
+class Session final : public net::Watch, public pool::Waiter {
+  public:
+    Session(Worker& worker, Database& database, net::Stream client, std::uint32_t id, bool unix_socket);
+    ~Session();
+
+    void begin();
+    void on_events(std::uint32_t events) override;                                // the client's
+    void on_upstream_events(pool::Upstream& upstream, std::uint32_t events) override;
+    void on_lease(pool::Upstream& upstream) override;
+    void on_refusal(const Refusal& refusal) override;
+    std::size_t held_bytes() const override { return in_.size(); }
+
+    void drain();                                   // say goodbye at the next good moment
+    void cancel(std::function<void()> done);        // another connection asked for it
+    void hang_up();                                 // at once
+    void sweep(net::TimePoint now);                 // idle and login time-outs
+    bool has_key(const CancelKey& key) const;
+    Database& database() const { return database_; }
+    std::uint32_t id() const { return id_; }
+
+  private:
+    enum class Phase : std::uint8_t { open, handshaking, closing, gone };
+
+    void pump();                       // go on wherever there is something to go on with
+    bool read_client();                // false: nothing more to do for now
+    bool read_upstream();
+    void feed_client(ByteView bytes);  // remembers what was not taken
+    void feed_upstream(ByteView bytes);
+    void carry_out();                  // the worker's orders, until there are none
+    void open_exchange(Intent intent);
+    void start_lease(pool::Upstream& upstream);
+    void close_exchange(Left left, Outcome outcome);
+    void count_finished(Outcome outcome);
+    void upstream_lost(const std::string& why);
+    void write_client(const iovec* pieces, int count);
+    void write_upstream(const iovec* pieces, int count);
+    void flush_client();
+    void flush_upstream();
+    void client_gone();
+    void over_deadline();
+    void begin_tls();
+    bool client_blocked() const { return !out_.empty(); }
+    bool upstream_blocked() const { return lease_ && !lease_->out.empty(); }
+
+    Worker& worker_;
+    Database& database_;
+    net::Stream client_;
+    std::unique_ptr<Conversation> conversation_;
+    IdentityRef identity_;
+    pool::Pool* pool_ = nullptr;
+    pool::Upstream* lease_ = nullptr;
+    const pool::Upstream* liked_ = nullptr;  // the one it had last: an address to look for, never followed
+    std::string in_;                         // client bytes not taken yet
+    std::string out_;                        // bytes the client has not taken yet
+    net::TimePoint last_active_{}, request_start_{};
+    std::unique_ptr<net::Timer> deadline_;
+    const std::uint32_t id_;
+    std::uint32_t finished_ = 0;             // requests, to sample the proxy's own time
+    Phase phase_ = Phase::open;
+    bool client_readable_ = false, client_eof_ = false;
+    bool in_is_fresh_ = false;               // in_ may hold a whole message: worth a look without reading
+    bool waiting_ = false;                   // in a pool's queue
+    bool refeed_ = false;                    // the conversation wants in_ once more
+    bool lost_ = false;                      // the upstream failed while orders were carried out
+    std::string lost_why_;
+    bool replay_whole_ = true;               // the upstream's replay buffer has all of this exchange
+    bool request_running_ = false;
+    bool retried_ = false, was_held_ = false;
+    std::uint8_t retries_ = 0;
+    bool draining_ = false;
+    bool pumping_ = false;
+    bool cancelling_ = false;                // it brought a cancel request and waits for its end
+};
+
+}  // namespace breakwater::session

@@ -1,0 +1,114 @@
+// One server of a database, shared by all workers: its address, its breaker, its counters.
+//
+// The data path asks usable() and says on_ok(): two relaxed atomics. Everything rare (a failure, an attempt, a
+// transition) takes the mutex.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "protocols/core/errand.hpp"
+#include "proxy/net/dial.hpp"
+#include "proxy/resilience/breaker.hpp"
+#include "proxy/resilience/retry_budget.hpp"
+#include "proxy/resilience/token_bucket.hpp"
+
+namespace breakwater::topology {
+
+using net::Duration;
+using net::TimePoint;
+
+enum class Role : std::uint8_t { unknown, primary, replica };
+const char* to_string(Role role);
+
+struct EndpointSettings {
+    net::DialTarget target;
+    std::string address;  // host:port, its id
+    std::string zone;
+    Role fixed_role = Role::unknown;  // configured; unknown: the server tells
+    Duration connect_timeout = std::chrono::seconds(3);
+    Duration wake_probe = std::chrono::seconds(1);
+    resilience::BreakerSettings breaker;
+    resilience::TokenBucketSettings connect_rate;
+    resilience::RetryBudgetSettings retry_budget;
+    std::uint32_t retry_attempts = 2;
+};
+
+class Endpoint {
+  public:
+    Endpoint(EndpointSettings settings, std::uint64_t seed);
+
+    const std::string& address() const { return address_; }
+    EndpointSettings settings() const;
+    void change(EndpointSettings settings);  // reload; state is kept
+
+    // --- data path
+    bool usable() const { return usable_.load(std::memory_order_acquire); }
+    void on_ok() { ok_.fetch_add(1, std::memory_order_relaxed); }
+
+    // --- rare
+    void on_fault(TimePoint now, const std::string& why);  // a request failed because of the server
+    void on_connected(TimePoint now);
+    void on_connect_failed(TimePoint now, const Fault& fault);
+    std::optional<resilience::Permit> try_attempt(TimePoint now);  // by the watcher, while not closed
+    void on_attempt(const resilience::Permit& permit, TimePoint now, const Fault* fault);
+    void wake(TimePoint now);
+    void trip(TimePoint now, Duration how_long, const std::string& reason);
+    void reset(TimePoint now);
+    void tick(TimePoint now);  // once a second: feeds the window, ends a forced state
+    std::optional<TimePoint> next_attempt_at() const;
+
+    bool may_connect(TimePoint now, TimePoint* when);  // takes a token of the connect rate; else says when
+    bool may_retry(TimePoint now);                     // takes a token of the retry budget
+
+    void set_role(Role role) { role_.store(role, std::memory_order_relaxed); }
+    Role role() const { return role_.load(std::memory_order_relaxed); }
+
+    // A connection was lost: the watcher finds out now, not at its next turn, whether the server is still there.
+    void suspect();
+    bool take_suspicion() { return suspect_.exchange(false, std::memory_order_relaxed); }
+
+    // Called (on any thread, without the mutex) after usable() or the next attempt's time may have changed.
+    void on_change(std::function<void()> listener);
+
+    struct View {
+        resilience::BreakerSnapshot breaker;
+        std::string last_error;
+        bool misconfigured = false;
+        std::map<std::string, std::uint64_t> connects;
+        std::uint64_t backoff_attempts = 0;
+        double retry_budget_remaining = 0;
+    };
+    View view(TimePoint now);
+
+    std::atomic<std::uint32_t> active{0}, idle{0}, connecting{0};
+
+  private:
+    void feed(TimePoint now);  // the successes counted since the last time
+    template <class Change>
+    void with_breaker(TimePoint now, Change&& change);
+
+    mutable std::mutex mutex_;
+    const std::string address_;
+    EndpointSettings settings_;
+    resilience::Breaker breaker_;
+    resilience::TokenBucket connect_rate_;
+    resilience::RetryBudget retry_budget_;
+    std::string last_error_;
+    bool misconfigured_ = false;
+    std::map<std::string, std::uint64_t> connects_;
+    std::uint64_t backoff_attempts_ = 0;
+    std::uint64_t fed_ = 0;
+    std::function<void()> listener_;
+    std::atomic<bool> usable_{true}, suspect_{false};
+    std::atomic<std::uint64_t> ok_{0};
+    std::atomic<Role> role_{Role::unknown};
+};
+using EndpointRef = std::shared_ptr<Endpoint>;
+
+}  // namespace breakwater::topology
