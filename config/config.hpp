@@ -1,6 +1,7 @@
 // The configuration as plain values: one struct per section of the file, each member with its default. Knows nothing of
 // YAML; load.hpp fills it. What was left out of the file holds its default here, and each database's `resilience` is
-// already merged over `defaults`, so that a reader never asks "was it given?". Passwords never live here: file names do.
+// already merged over `defaults`, so that a reader never asks "was it given?". Passwords never live here: file names
+// do.
 #pragma once
 
 #include <chrono>
@@ -144,12 +145,20 @@ struct Defaults {
 };
 
 enum class Protocol : std::uint8_t { postgres, redis, mongo };
-enum class Mode : std::uint8_t { none, standalone, sentinel, cluster, replica_set, sharded, automatic };  // none: postgres
+enum class Mode : std::uint8_t {
+    none,
+    standalone,
+    sentinel,
+    cluster,
+    replica_set,
+    sharded,
+    automatic
+};  // none: postgres
 enum class Role : std::uint8_t { automatic, primary, replica };
 
 struct Endpoint {
-    std::string host;         // IPv6 without brackets
-    std::uint16_t port = 0;   // left out: the protocol's own, filled in by the loader
+    std::string host;        // IPv6 without brackets
+    std::uint16_t port = 0;  // left out: the protocol's own, filled in by the loader
     Role role = Role::automatic;
     std::string zone;
 

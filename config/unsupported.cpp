@@ -1,0 +1,49 @@
+#include "config/unsupported.hpp"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+namespace breakwater::config {
+
+namespace {
+
+enum class Served : std::uint8_t { no, yes };
+
+struct Missing {
+    std::string_view key;  // below the database
+    bool (*applies)(const Database&);
+    Served served;  // is the rest of the database usable without it?
+    std::string_view message;
+};
+
+bool sharded(const Database& x) { return !x.shards.empty(); }
+
+constexpr std::array<Missing, 5> missing{{
+    {"protocol", [](const Database& x) { return x.protocol == Protocol::redis; }, Served::no,
+     "redis: this database is not served"},
+    {"protocol", [](const Database& x) { return x.protocol == Protocol::mongo; }, Served::no,
+     "mongo: this database is not served"},
+    {"shards", sharded, Served::no, "this database is not served"},
+    {"sharding", sharded, Served::no, "this database is not served"},
+    {"routing.read_write_split", [](const Database& x) { return x.routing.read_write_split && x.endpoints.size() > 1; },
+     Served::yes, "reads go to the primary for now, whatever `routing` and `locality` say"},
+}};
+
+}  // namespace
+
+void check_unsupported(const Config& config, Report& report) {
+    for (std::size_t i = 0; i < config.databases.size(); ++i) {
+        const std::string path = item("databases", i);
+        for (const auto& row : missing)
+            if (row.applies(config.databases[i]))
+                report.unsupported(path + "." + std::string(row.key), std::string(row.message));
+    }
+}
+
+bool is_served(const Database& database) {
+    return std::none_of(missing.begin(), missing.end(),
+                        [&](const Missing& row) { return row.served == Served::no && row.applies(database); });
+}
+
+}  // namespace breakwater::config
