@@ -22,6 +22,18 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
+def settled_tree_cpu_seconds(pid, patience=3.0):
+    """tree_cpu_seconds once it stands still: backends of the load before are gone and accounted for."""
+    end = time.monotonic() + patience
+    before = (None, None)
+    while True:
+        now = (tree_cpu_seconds(pid), len(children(pid)))
+        if now == before or time.monotonic() > end:
+            return now[0]
+        before = now
+        time.sleep(0.15)
+
+
 def tree_cpu_seconds(pid):
     """The same for PostgreSQL: postmaster, children alive, and children it has reaped."""
     fields = _stat(f"/proc/{pid}/stat")

@@ -203,7 +203,7 @@ class PgBouncer(Server):
     name = "pgbouncer"
     stop_signal = signal.SIGTERM  # at once; SIGINT would wait for the clients
 
-    def __init__(self, upstream_port, mode, pool_size, max_clients=20000):
+    def __init__(self, upstream_port, mode, pool_size, max_clients=12000):
         super().__init__()
         self.upstream_port, self.mode, self.pool_size, self.max_clients = upstream_port, mode, pool_size, max_clients
 
@@ -235,8 +235,8 @@ class HaProxy(Server):
     name = "haproxy"
     stop_signal = signal.SIGTERM
 
-    def __init__(self, upstream_port, max_clients=20000):
-        super().__init__()
+    def __init__(self, upstream_port, max_clients=6000):
+        super().__init__()  # each client is two open files
         self.upstream_port, self.max_clients = upstream_port, max_clients
 
     def prepare(self):
