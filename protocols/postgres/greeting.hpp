@@ -1,7 +1,7 @@
 // How a fresh connection to a server becomes usable: TLS if wanted, start-up, authentication, until ReadyForQuery.
 // Greeting hears whole messages; GreetingErrand (below) does the framing and is what the engine runs.
 //
-//   ssl_answer -> (tls) -> authenticating <-> sasl_first -> sasl_final -> settling -> done
+//   ssl_answer -> (tls) -> authenticating <-> sasl_first -> sasl_final -> answered -> settling -> done
 //        \________________________^                                          failed, from anywhere
 #pragma once
 
@@ -24,7 +24,7 @@ class Greeting {
     enum class Tls : std::uint8_t { disable, prefer, require, verify_full };  // the last two differ in the engine only
     struct Params {
         std::string user;
-        std::optional<std::string> password;  // plain; an md5 secret ("md5...") answers md5 only
+        std::optional<std::string> password;  // plain; an md5 secret ("md5...") will do for md5
         std::string database;
         std::vector<Setting> settings;  // start-up parameters besides user, database and replication
         std::string replication;        // as the client gave it; empty: none
@@ -63,6 +63,7 @@ class Greeting {
     void hear_ssl_answer(char answer, Out& out);
     void tls_ready(std::string_view binding, Out& out);  // binding: tls-server-end-point data, may be empty
     void hear(char type, std::string_view body, Out& out);
+    void hear_hopeless(char type, Out& out);  // a message with a length below 4 or above max_body()
     // The longest body the next message may have.
     std::size_t max_body() const;
     const Result& result() const { return result_; }
@@ -76,7 +77,7 @@ class Greeting {
         authenticating,
         sasl_first,
         sasl_final,
-        sasl_proved,
+        answered,
         settling,
         done,
         failed

@@ -56,7 +56,7 @@ std::optional<ScramVerifier> parse_verifier(std::string_view text);
 std::string to_text(const ScramVerifier& verifier);
 // For a user we do not know: the same salt each time, so that a stranger cannot tell the difference. `secret` is random
 // and kept for the life of the process (random_bytes(32)).
-ScramVerifier mock_verifier(std::string_view user, std::string_view secret);
+ScramVerifier mock_verifier(std::string_view user, std::string_view secret, unsigned iterations = kScramIterations);
 
 std::string random_bytes(std::size_t count);  // from libcrypto's generator; empty when it fails
 bool equal_in_constant_time(std::string_view a, std::string_view b);
@@ -93,10 +93,11 @@ class ScramServer {
     ScramError error_ = ScramError::none;
 };
 
-// What a client keeps of a password once a server has named salt and rounds.
+// What a client keeps of a password once a server has named salt and rounds. Kept by whom greets; one thread.
 struct ScramKeys {
     std::string salt;
     unsigned iterations = 0;
+    Sha256 of_password{};  // so that a changed password is noticed
     Sha256 client_key{}, server_key{};
 };
 
@@ -109,8 +110,9 @@ class ScramClient {
     ScramClient(const ScramClient&) = delete;
     ScramClient& operator=(const ScramClient&) = delete;
 
-    // What the server offers. -PLUS is taken when there is channel binding data and it is offered.
-    // Returns the mechanism, or empty when none fits. over_tls says whether the flag may be 'y'.
+    // What the server offers; returns the mechanism, or empty when none fits. -PLUS is taken when it is offered and
+    // there is channel binding data. With the data but no offer the flag says 'y', so that a server whose offer was
+    // cut short on the way notices.
     std::string_view choose(bool plus_offered, bool plain_offered);
     // The first message, after choose().
     std::string begin();

@@ -43,13 +43,17 @@ struct FirstBytes {
     std::string sqlstate, message, hint;  // error: fatal, to be told to the client before closing
 };
 
+// user, database, options, replication and _pq_.*: they mean something in a StartupMessage and can be no setting. One
+// that came in as a setting (-c user=x, or USER) must not go out as a parameter to a server.
+bool is_startup_keyword(std::string_view lower_case_name);
+
 inline constexpr std::size_t kMaxStartup = 10000;  // the server's MAX_STARTUP_PACKET_LENGTH, without the length itself
 
 // To be called again with more bytes while incomplete. At most kMaxStartup + 4 bytes are ever looked at.
 FirstBytes classify_first_bytes(std::string_view bytes);
 
 // The `options` parameter: -c a=b, -ca=b, --a=b; words end at white space unless it is escaped by a backslash.
-// Returns false, with a message, for what we would not understand.
+// Returns false, with a message, for what is not understood.
 bool parse_options(std::string_view options, std::vector<Setting>& settings, std::string& error);
 
 }  // namespace breakwater::postgres
