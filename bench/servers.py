@@ -128,12 +128,19 @@ class Server:
         return accepts(self.port)
 
     def start(self):
+        self.launch()
+        return self.wait_ready()
+
+    def launch(self):
+        """Must be called by the main thread: the death signal comes when the thread that forked ends, not the process."""
         if self.dir is None:
             self.dir = scratch_dir(self.name)
             self.prepare()
         with open(self.dir / "log", "ab") as log:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.dir,
                                             start_new_session=True, preexec_fn=_die_with_parent)
+
+    def wait_ready(self):
         try:
             wait_until(self.ready, self.name, alive=self.process.poll)
         except BenchError as problem:
@@ -184,11 +191,13 @@ class Postgres(Server):
 
     def kill9(self):
         """As an OOM kill would: the whole tree at once, no goodbye to anybody."""
-        for pid in [self.pid] + children(self.pid):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        tree = [self.pid] + children(self.pid)
+        for number in (signal.SIGSTOP, signal.SIGKILL):  # stopped first, or backends would still say that the postmaster is gone
+            for pid in tree:
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:
+                    pass
         self.process.wait(10)
 
     def psql(self, *commands, database=DATABASE):

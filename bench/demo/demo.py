@@ -66,7 +66,7 @@ def run(stack):
     for side in sides:
         side.app.start()
     answers, said = [], False
-    back = threading.Thread(target=lambda: answers.append(server.start()), daemon=True)
+    back = threading.Thread(target=lambda: answers.append(server.wait_ready()), daemon=True)
     started = time.monotonic()
     for second in range(1, END_AT + 1):
         event = ""
@@ -77,6 +77,7 @@ def run(stack):
             server.kill9()
             event = paint(f"kill -9 {pid}: PostgreSQL is gone, {pids} processes", "1;31")
         elif second == KILL_AT + RESTART_AFTER:
+            server.launch()
             back.start()  # aside: recovery takes its time, and the seconds go on
             event = "PostgreSQL is started again"
         elif KILL_AT < second < KILL_AT + RESTART_AFTER:
