@@ -136,7 +136,7 @@ void check_endpoints(const std::vector<Endpoint>& endpoints, const std::string& 
         if (const auto why = wrong_host(endpoint.host);
             !why.empty() && !endpoint.host.empty() && report.sound(at + ".host"))
             report.error(at + ".host", why);
-        if (!endpoint.host.empty()) addresses.add(endpoint.address(), at);
+        if (!endpoint.host.empty() && report.sound(at)) addresses.add(endpoint.address(), at);
         if (endpoint.role != Role::primary) continue;
         if (primary)
             report.error(at + ".role", fmt::format("{} is said to be the primary already", primary->address()));

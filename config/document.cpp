@@ -166,7 +166,9 @@ class Finisher {
                 say(entry.at, entry_path, "given twice, first in line " + std::to_string(first->second.line));
                 continue;
             }
-            if (entry.value.kind == Node::Kind::null) entry.value.at = entry.at;  // "nothing" has no place of its own
+            // "Nothing" has no place of its own, and a block that begins in the next line is best found by its name.
+            const bool below = entry.value.kind != Node::Kind::scalar && entry.value.at.line > entry.at.line;
+            if (entry.value.kind == Node::Kind::null || below) entry.value.at = entry.at;
             finish(entry.value, entry_path);
             unique.push_back(std::move(entry));
         }
@@ -177,7 +179,8 @@ class Finisher {
     void replace_variables(Node& node, const std::string& path) {
         auto replaced = interpolate(node.value, environment_, limits_.expanded_bytes - spent_);
         for (auto& error : replaced.errors) say(node.at, path, std::move(error));
-        if (!replaced.errors.empty()) node.value.clear();
+        node.broken = !replaced.errors.empty();
+        if (node.broken) node.value.clear();
         node.interpolated = replaced.changed;
         if (replaced.changed && replaced.errors.empty()) {
             node.value = std::move(replaced.text);

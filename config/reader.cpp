@@ -43,7 +43,8 @@ void Reader::prepare(const Node& item, Database& database) {
 
 const Entry* Reader::take(std::string_view key) {
     known_.push_back(key);
-    return map_.find(key);
+    const Entry* entry = map_.find(key);
+    return entry && entry->value.broken ? nullptr : entry;
 }
 
 const Entry* Reader::take_scalar(std::string_view key, std::string_view wanted) {
@@ -57,6 +58,7 @@ const Entry* Reader::take_scalar(std::string_view key, std::string_view wanted) 
 }
 
 bool Reader::is_string(const Node& node, std::string_view path) {
+    if (node.broken) return false;
     if (node.kind != Node::Kind::scalar) {
         error(node.at, std::string(path), "wants a string" + got(node));
         return false;
@@ -168,8 +170,10 @@ void Reader::listen(std::string_view key, Listen& value) {
 
 void Reader::listens(std::string_view key, std::vector<Listen>& value) {
     const Entry* entry = take(key);
+    if (!entry && map_.find(key)) return;
     if (!entry) return error(map_.at, path_of(key), "is missing: where clients connect, such as 127.0.0.1:5432");
     const auto add = [&](const Node& node, const std::string& path) {
+        if (node.broken) return value.push_back({});
         if (node.kind != Node::Kind::scalar)
             return error(node.at, path, "wants an address, such as 127.0.0.1:5432" + got(node));
         const auto parsed =

@@ -69,7 +69,7 @@ class Reader {
             prepare(item, value);
             if (item.kind == Node::Kind::map)
                 read_map(item, path, value);
-            else
+            else if (!item.broken)
                 error(item.at, path, "wants a section of keys" + got(item));
             values.push_back(std::move(value));  // a broken one keeps its place, so that paths and indices agree
         }

@@ -18,6 +18,7 @@ struct Missing {
 };
 
 bool sharded(const Database& x) { return !x.shards.empty(); }
+bool has_tables(const Database& x) { return !x.sharding.tables.empty(); }
 
 constexpr std::array<Missing, 5> missing{{
     {"protocol", [](const Database& x) { return x.protocol == Protocol::redis; }, Served::no,
@@ -25,7 +26,7 @@ constexpr std::array<Missing, 5> missing{{
     {"protocol", [](const Database& x) { return x.protocol == Protocol::mongo; }, Served::no,
      "mongo: this database is not served"},
     {"shards", sharded, Served::no, "this database is not served"},
-    {"sharding", sharded, Served::no, "this database is not served"},
+    {"sharding", has_tables, Served::no, "this database is not served"},
     {"routing.read_write_split", [](const Database& x) { return x.routing.read_write_split && x.endpoints.size() > 1; },
      Served::yes, "reads go to the primary for now, whatever `routing` and `locality` say"},
 }};
