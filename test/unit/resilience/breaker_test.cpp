@@ -260,6 +260,20 @@ TEST_F(BreakerTest, a_starting_server_is_polled_without_climbing) {
     EXPECT_EQ(*breaker.next_attempt_at() - now, Duration(2s)) << "the first step is still to come";
 }
 
+TEST_F(BreakerTest, a_server_that_starts_after_the_ladder_ran_out_is_said_to_start) {
+    down(at(0s));
+    TimePoint now = at(0s);
+    for (int i = 0; i < 7; ++i) {
+        now = *breaker.next_attempt_at();
+        const bool starts = i == 6;
+        breaker.on_probe_failed(breaker.try_probe(now).value(), now, starts ? "starting up" : "refused",
+                                starts ? Fault::starting : Fault::network);
+    }
+    EXPECT_EQ(breaker.snapshot(now).reason, "starting up");
+    EXPECT_TRUE(breaker.snapshot(now).backoff_exhausted);
+    EXPECT_EQ(*breaker.next_attempt_at() - now, Duration(500ms));
+}
+
 TEST_F(BreakerTest, a_full_server_climbs_the_ladder) {
     EXPECT_TRUE(breaker.on_connect_failed(at(0s), "too many connections", Fault::saturated));
     EXPECT_EQ(breaker.next_attempt_at(), at(2s));
