@@ -1,0 +1,195 @@
+// The pass over queries, the hot path: what tells a read from the rest are a few keywords and the functions called.
+// A name before a parenthesis is a call unless its surroundings say otherwise (is_call).
+#include "protocols/postgres/sql_parse.hpp"
+
+namespace breakwater::postgres::sql {
+namespace {
+
+using Kind = Token::Kind;
+constexpr Effects kOpaque = Effect::opaque | Effect::write;
+
+struct Scan {
+    Effects effects;
+    bool target = false;       // behind INSERT INTO: the parenthesis to come is a list of columns
+    bool bracketed = false;    // seen DISTINCT ON (), OPERATOR (), RETURNING WITH (): a call may follow a )
+    std::uint64_t with = 0;    // bit per depth: in the list of a WITH, before its main statement
+};
+
+std::uint64_t depth_bit(unsigned depth) { return depth < 64 ? 1ull << depth : 0; }
+
+// Behind this token, a keyword of category P is in the place where it belongs, and so not the name of a function.
+bool clause_word(const Token& before) {
+    return !(before.is(',') || before.is('(') || before.kind == Kind::op || before.is(Word::select_) ||
+             before.kind == Kind::end);
+}
+
+// The cursor is at '(' and the token before it is a name.
+bool is_call(const Cursor& c, const Scan& scan) {
+    const Token& name = c.back(1);
+    const Token* before = &c.back(2);
+    if (name.kind == Kind::word && !before->is('.')) {
+        switch (category(name.word)) {
+            case Category::R:
+            case Category::C: return false;
+            case Category::T:
+                if (!name.is(Word::left_) && !name.is(Word::right_)) return false;
+                break;
+            case Category::P:
+                if (clause_word(*before) || name.is(Word::rollup_) || name.is(Word::cube_)) return false;
+                break;
+            case Category::U:
+                if (name.is(Word::first_) || name.is(Word::next_)) {
+                    if (before->is(Word::fetch_)) return false;
+                } else if (name.is(Word::insert_) && before->is(Word::then_)) {
+                    return false;
+                }
+                break;
+            case Category::none: break;
+        }
+    }
+    if (before->is('.')) {  // a qualified type: look at what stands before its schema
+        if (!c.back(3).is_name()) return true;
+        before = &c.back(4);
+        return !(before->is_op("::") || before->is(Word::as_));
+    }
+    if (before->is_op("::") || before->is(Word::as_)) return false;             // type, alias
+    if (before->is(Word::with_) || before->is(Word::recursive_)) return false;  // WITH name (columns)
+    if (before->is(',') && (scan.with & depth_bit(c.depth()))) return false;    // the next one
+    if (before->is(Word::tablesample_) && (name.is(Word::system_) || names(name, "bernoulli"))) return false;
+    if (before->is(')') && !scan.bracketed) return false;                     // (...) alias (columns)
+    // Two names in a row: the second is an alias with columns.
+    if (before->kind == Kind::quoted || (before->kind == Kind::word && before->is(Word::none))) return false;
+    return true;
+}
+
+Effects call_effects(const Cursor& c) {
+    const Token& name = c.back(1);
+    if (c.back(2).is('.') && (!names(c.back(3), "pg_catalog") || c.back(4).is('.'))) return kOpaque;
+    std::string_view text = name.text();
+    if (name.kind == Kind::quoted) {
+        if (text.front() != '"' || text.size() < 3) return kOpaque;
+        return function_effects(text.substr(1, text.size() - 2));
+    }
+    char folded[64];
+    if (text.size() > sizeof folded) return kOpaque;
+    for (std::size_t i = 0; i < text.size(); ++i)
+        folded[i] = text[i] >= 'A' && text[i] <= 'Z' ? static_cast<char>(text[i] | 0x20) : text[i];
+    return function_effects({folded, text.size()});
+}
+
+void open_parenthesis(const Cursor& c, Scan& scan) {
+    const Token& before = c.back(1);
+    if (!before.is_name()) {
+        if (before.is(')')) scan.with &= ~depth_bit(c.depth());  // WITH ... AS (...) (SELECT ...)
+        return;
+    }
+    if ((before.is(Word::on_) && c.back(2).is(Word::distinct_)) || before.is(Word::operator_) || before.is(Word::with_))
+        scan.bracketed = true;
+    if (scan.target) {
+        scan.target = false;
+        return;
+    }
+    if (is_call(c, scan)) scan.effects |= call_effects(c);
+}
+
+void into(const Cursor& c, Scan& scan) {
+    if (c.back(1).is(Word::insert_)) {
+        scan.target = true;
+    } else if (!c.back(1).is(Word::merge_)) {  // SELECT INTO
+        scan.effects |= Effect::write | Effect::ddl;
+        Cursor ahead = c;
+        ahead.advance();
+        if (ahead.is(Word::local_) || ahead.is(Word::global_)) ahead.advance();
+        if (ahead.is(Word::temp_) || ahead.is(Word::temporary_) || names_pg_temp(ahead.token()))
+            scan.effects |= Effect::temp;
+    }
+}
+
+void word(const Cursor& c, Scan& scan) {
+    const Token& t = c.token();
+    const Token& before = c.back(1);
+    if (before.is(Word::with_)) {
+        switch (t.word) {  // not the WITH that begins a list
+            case Word::ordinality_:
+            case Word::ties_:
+            case Word::time_:
+            case Word::no_:
+            case Word::data_:
+            case Word::check_:
+            case Word::local_:
+            case Word::cascaded_:
+            case Word::unique_:
+            case Word::array_:
+            case Word::wrapper_:
+            case Word::conditional_:
+            case Word::unconditional_:
+            case Word::without_: break;
+            default: scan.with |= depth_bit(c.depth());
+        }
+    }
+    if (before.is(Word::for_) && (t.is(Word::share_) || t.is(Word::no_) || t.is(Word::key_))) scan.effects |= Effect::write;
+    if (t.is(Word::none) || before.is('.')) return;
+    // After AS stands a label, unless the AS was one itself: SELECT x.as INTO, SELECT x AS as INTO.
+    if (before.is(Word::as_) && !c.back(2).is('.') && !c.back(2).is(Word::as_)) return;
+    switch (t.word) {
+        case Word::insert_:
+        case Word::update_:  // FOR UPDATE too
+        case Word::delete_:
+        case Word::merge_:
+            scan.effects |= Effect::write;
+            scan.with &= ~depth_bit(c.depth());
+            break;
+        case Word::select_:
+        case Word::values_:
+        case Word::table_:
+            scan.with &= ~depth_bit(c.depth());
+            scan.target = false;
+            break;
+        case Word::with_:
+        case Word::default_:
+        case Word::overriding_: scan.target = false; break;
+        case Word::into_: into(c, scan); break;
+        default: break;
+    }
+}
+
+}  // namespace
+
+Effects scan_query(Cursor& c, unsigned floor) {
+    Scan scan;
+    if (c.back(1).kind != Kind::end) c.forget_history();  // what stands before the query is not part of it
+    for (; !c.at_end(); c.advance()) {
+        const Token& t = c.token();
+        if (t.kind == Kind::word) {
+            word(c, scan);
+        } else if (t.kind == Kind::punct) {
+            if (t.first == '(') open_parenthesis(c, scan);
+            if (t.first == ')' && floor > 0 && c.depth() == floor) break;
+        }
+    }
+    return scan.effects.empty() ? Effects(Effect::read) : scan.effects;
+}
+
+Quick quick(std::string_view sql) {
+    Cursor c(sql, true);
+    switch (c.token().word) {
+        case Word::select_:
+        case Word::with_:
+        case Word::values_:
+        case Word::table_:
+        case Word::insert_:
+        case Word::update_:
+        case Word::delete_:
+        case Word::merge_: break;
+        default: return Quick::needs_analysis;
+    }
+    const Effects effects = scan_query(c);
+    while (c.accept(';')) {}
+    if (c.token().kind != Kind::end || c.depth() != 0 || c.saw_bad() || c.lexer().ambiguous())
+        return Quick::needs_analysis;
+    if (effects == Effects(Effect::read)) return Quick::plain_read;
+    if (effects == Effects(Effect::write)) return Quick::plain_write;
+    return Quick::needs_analysis;
+}
+
+}  // namespace breakwater::postgres::sql
