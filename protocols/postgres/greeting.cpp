@@ -311,6 +311,7 @@ void GreetingErrand::tls_ready(ByteView binding, Step& step) {
 }
 
 std::size_t GreetingErrand::hear(ByteView bytes, Step& step) {
+    if (over_) return 0;
     std::size_t taken = 0;
     Greeting::Out out;
     if (greeting_.wants_ssl_answer()) {
@@ -336,6 +337,7 @@ std::size_t GreetingErrand::hear(ByteView bytes, Step& step) {
 }
 
 void GreetingErrand::carry(Greeting::Out& out, Step& step) {
+    over_ = out.failed || out.done;
     step.send += out.send;
     if (out.failed) {
         step.status = Status::failed;

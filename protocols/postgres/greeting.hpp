@@ -1,7 +1,7 @@
 // How a fresh connection to a server becomes usable: TLS if wanted, start-up, authentication, until ReadyForQuery.
 // Greeting hears whole messages; GreetingErrand (below) does the framing and is what the engine runs.
 //
-//   ssl_answer -> (tls) -> authenticating <-> sasl_first -> sasl_final -> answered -> settling -> done
+//   ssl_answer -> (tls) -> authenticating -> sasl_first -> sasl_final -> answered -> settling -> done
 //        \________________________^                                          failed, from anywhere
 #pragma once
 
@@ -117,6 +117,7 @@ class GreetingErrand final : public Errand {
 
     Greeting greeting_;
     std::function<void(Greeting::Result&)> on_done_;
+    bool over_ = false;
 };
 
 }  // namespace breakwater::postgres
