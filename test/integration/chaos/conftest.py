@@ -49,11 +49,11 @@ def server(running_server):
 @pytest.fixture
 def start_proxy(make_proxy):
     """start_proxy(upstream port, resilience={}, database={}, config={}): a running proxy with one database."""
-    def start(port, resilience=None, database=None, config=None, **options):
+    def start(port, resilience=None, database=None, config=None, more_databases=(), **options):
         entry = merge(database_entry(DATABASE, [port]), database or {})
         if resilience:
             entry["resilience"] = merge(entry.get("resilience", {}), resilience)
-        return make_proxy([entry], merge(SURROUNDINGS, config or {}), **options)
+        return make_proxy([entry, *more_databases], merge(SURROUNDINGS, config or {}), **options)
     return start
 
 
