@@ -1,0 +1,323 @@
+"""Drain, reload, limits and patience: what an operator does to a running proxy, and what many or slow clients do."""
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from faultproxy import FaultProxy
+from harness import free_port
+from harness.breakwater import database as database_entry
+from pgwire import Client, Closed, ServerError
+from pgwire import messages as m
+from trouble.crowd10k import crowd
+from trouble.process import MIB, Memory, sanitized
+from trouble.sampler import breakers_of
+
+
+def ended(proxy, within):
+    """Its exit status; from then on the harness need not look after it."""
+    code = proxy.process.wait(within)
+    proxy.process = None
+    return code
+
+
+def backends(server):
+    with Client(server.port) as c:
+        return int(c.one("select count(*) from pg_stat_activity where backend_type = 'client backend'"
+                         " and pid <> pg_backend_pid()"))
+
+
+def eventually(check, within=5.0, what="it"):
+    deadline = time.monotonic() + within
+    while not (seen := check()):
+        assert time.monotonic() < deadline, f"{what} did not happen within {within} s"
+        time.sleep(0.03)
+    return seen
+
+
+def refused(port):
+    try:
+        Client(port, timeout=3).close()
+        return False
+    except (ConnectionRefusedError, Closed, ServerError):
+        return True
+
+
+# --- drain --------------------------------------------------------------------------------------------------------------
+def test_sigterm_lets_transactions_finish(server, start_proxy):
+    proxy = start_proxy(server.port, config={"drain": {"grace": "20s"}})
+    idle, busy = Client(proxy.port), Client(proxy.port)
+    busy.run("begin")
+    busy.run("create table if not exists drained (v int); truncate drained")
+    os.kill(proxy.pid, signal.SIGTERM)
+    eventually(lambda: refused(proxy.port), 3, "closing the listener")
+    assert idle.is_closed(within=5), "an idle client is sent away at once"
+    assert idle.last_error is None or idle.last_error["C"] == "57P01", idle.last_error
+    time.sleep(1)
+    assert proxy.running() and proxy.http("/readyz")[0] == 503
+    busy.run("insert into drained values (1)")
+    busy.run("commit")
+    assert busy.is_closed(within=5)
+    assert ended(proxy, 5) == 0
+    with Client(server.port) as c:
+        assert c.one("select count(*) from drained") == "1"
+
+
+def test_grace_runs_out(server, start_proxy):
+    proxy = start_proxy(server.port, config={"drain": {"grace": "1s"}})
+    busy = Client(proxy.port)
+    busy.run("begin")
+    began = time.monotonic()
+    os.kill(proxy.pid, signal.SIGTERM)
+    assert busy.is_closed(within=5)
+    assert ended(proxy, 5) == 0 and 0.8 <= time.monotonic() - began <= 4
+
+
+def test_a_second_sigterm_ends_it_at_once(server, start_proxy):
+    proxy = start_proxy(server.port, config={"drain": {"grace": "60s"}})
+    busy = Client(proxy.port)
+    busy.run("begin")
+    os.kill(proxy.pid, signal.SIGTERM)
+    time.sleep(0.5)
+    assert proxy.running()
+    os.kill(proxy.pid, signal.SIGTERM)
+    assert ended(proxy, 3) in (0, 1)
+    assert busy.is_closed()
+
+
+# --- reload -------------------------------------------------------------------------------------------------------------
+def sleepers(port, count, seconds=1.0):
+    def sleep():
+        with Client(port, timeout=30) as c:
+            c.run(f"select pg_sleep({seconds})")
+    threads = [threading.Thread(target=sleep, daemon=True) for _ in range(count)]
+    for t in threads:
+        t.start()
+    return threads
+
+
+def busiest(server, port, count):
+    """How many server connections so many sleeping clients get."""
+    threads, most = sleepers(port, count), 0
+    while any(t.is_alive() for t in threads):
+        most = max(most, backends(server))
+    return most
+
+
+def reconfigure(proxy, change):
+    change(proxy.config["databases"])
+    proxy.reload()
+
+
+def test_reload_changes_the_pool_and_drops_nobody(server, start_proxy):
+    proxy = start_proxy(server.port, database={"pool": {"max_size": 2}})
+    with Client(proxy.port) as witness:
+        witness.run("set a.b = 'mine'")
+        assert busiest(server, proxy.port, 4) == 2
+        reconfigure(proxy, lambda dbs: dbs[0]["pool"].update(max_size=6))
+        eventually(lambda: busiest(server, proxy.port, 8) == 6, 15, "growing to 6")
+        reconfigure(proxy, lambda dbs: dbs[0]["pool"].update(max_size=2))
+        eventually(lambda: backends(server) <= 2, 10, "shrinking to 2")
+        assert busiest(server, proxy.port, 4) <= 2
+        assert witness.one("select current_setting('a.b')") == "mine"
+
+
+def test_reload_adds_and_removes_databases(server, start_proxy):
+    proxy = start_proxy(server.port)
+    with Client(proxy.port) as witness:
+        assert witness.one("select 1") == "1"
+        second = database_entry("second", [server.port])
+        reconfigure(proxy, lambda dbs: dbs.append(second))
+        port = proxy.port_of("second")
+        eventually(lambda: not refused(port), 5, "the new listener")
+        guest = Client(port)
+        assert guest.one("select 2") == "2"
+        assert {d["name"] for d in proxy.health(detailed=True)[1]["databases"]} == {"test", "second"}
+        reconfigure(proxy, lambda dbs: dbs.pop())
+        eventually(lambda: refused(port), 5, "closing the removed listener")
+        assert guest.is_closed(within=10), "the client of a removed database is sent away"
+        assert {d["name"] for d in proxy.health(detailed=True)[1]["databases"]} == {"test"}
+        assert witness.one("select 3") == "3"
+
+
+def test_reload_moves_an_endpoint(server, start_proxy, make_postgres):
+    other = make_postgres()
+    proxy = start_proxy(server.port)
+    with Client(proxy.port) as witness:
+        assert witness.one("show port") == str(server.port)
+        reconfigure(proxy, lambda dbs: dbs[0]["endpoints"][0].update(port=other.port))
+        eventually(lambda: witness.one("show port") == str(other.port), 10, "moving to the other server")
+        assert [e for _, e in breakers_of({"circuit_breakers": proxy.breakers()})] == [f"127.0.0.1:{other.port}"]
+
+
+@pytest.mark.parametrize("text", ["databases: [", "databases: []\nnonsense: 1\n", "workers: many\n", "", "\0\1\2"],
+                         ids=["not YAML", "unknown key", "wrong type", "empty", "binary"])
+def test_a_bad_file_changes_nothing(server, start_proxy, text):
+    proxy = start_proxy(server.port)
+    with Client(proxy.port) as witness:
+        before = proxy.http("/config", admin=True)
+        assert before[0] == 200
+        proxy.write_config(text)
+        status, body = proxy.http("/reload", method="POST", admin=True)
+        assert 400 <= status < 500 and "breakwater.yaml" in body, (status, body)
+        os.kill(proxy.pid, signal.SIGHUP)
+        time.sleep(0.5)
+        assert proxy.running() and proxy.http("/config", admin=True) == before
+        assert witness.one("select 1") == "1" and proxy.health()[1]["status"] == "healthy"
+        results = {dict(labels)["result"]: n for labels, n in proxy.metrics()["config_reloads_total"].items()}
+        assert sum(n for result, n in results.items() if result not in ("ok", "success")) == 2, results
+        checked = proxy.command("check", "-c", str(proxy.config_path))
+        assert checked.returncode == 2 and f"{proxy.config_path}:" in checked.stdout + checked.stderr
+        proxy.write_config()
+        assert proxy.http("/reload", method="POST", admin=True)[0] == 200
+
+
+# --- memory and numbers -------------------------------------------------------------------------------------------------------
+def test_a_slow_client_slows_its_server_not_the_process(server, start_proxy):
+    proxy = start_proxy(server.port)
+    with Client(proxy.port) as other, Memory(proxy.pid, 64):
+        slow = Client(proxy.port)
+        slow.send(m.query("select repeat('x', 1000) from generate_series(1, 400000)"))
+        for _ in range(20):
+            slow.read_exactly(MIB // 10)
+            time.sleep(0.1)
+            assert other.one("select 1") == "1"
+        slow.vanish()
+        eventually(lambda: backends_running(server, "generate_series(1, 400000)") == 0, 10, "the end of its query")
+
+
+def backends_running(server, text):
+    with Client(server.port) as c:
+        return int(c.one("select count(*) from pg_stat_activity where state = 'active' and pid <> pg_backend_pid()"
+                         f" and query like '%{text}%'"))
+
+
+def test_a_slow_server_slows_its_client_not_the_process(server, start_proxy):
+    with FaultProxy(server.port) as relay:
+        proxy = start_proxy(relay.port)
+        with Client(proxy.port) as c, Memory(proxy.pid, 64):
+            c.run("create temp table sink (v text)")
+            c.ask(m.query("copy sink from stdin"))
+            relay.stall()
+            line, sent = m.copy_data(b"x" * 65000 + b"\n"), 0
+            c.socket.settimeout(1)
+            try:
+                while sent < 300 * MIB:
+                    sent += c.socket.send(line)
+            except TimeoutError:
+                pass
+            assert sent < 100 * MIB, f"it took {sent / MIB:.0f} MiB for a server that takes none"
+            relay.pass_through()
+            c.vanish()
+
+
+def test_big_results_arrive_whole(server, start_proxy):
+    proxy = start_proxy(server.port)
+    with Client(proxy.port, timeout=60) as c, Memory(proxy.pid, 64):
+        rows = c.run("select g, repeat('y', 500) from generate_series(1, 50000) g")
+        assert len(rows) == 50000 and rows[-1] == ["50000", "y" * 500]
+        assert len(c.one(f"select repeat('z', {50 * MIB})")) == 50 * MIB
+
+
+def test_ten_thousand_clients(server, start_proxy):
+    proxy = start_proxy(server.port, database={"client": {"max_connections": 10500}, "pool": {"queue_timeout": "60s"}})
+    before = proxy.rss_kib()
+    told = crowd(proxy.port, 10000, 150, meanwhile=lambda: (proxy.rss_kib(), proxy.metric("client_connections")))
+    grown = (told["meanwhile"][0] - before) / 10000
+    print(f"\n10,000 clients: connected in {told['connecting_took']:.1f} s, served in {told['serving_took']:.1f} s,"
+          f" {grown:.2f} KiB each just after serving")
+    assert told["served"] == 10000 and told["meanwhile"][1] == 10000
+    if not sanitized(proxy.pid):
+        assert grown < 16, f"{grown:.1f} KiB a client"
+    eventually(lambda: proxy.metric("client_connections") == 0, 20, "forgetting them all")
+
+
+# --- patience -------------------------------------------------------------------------------------------------------------------
+def test_deadline(server, start_proxy):
+    proxy = start_proxy(server.port, resilience={"deadline": "1s"})
+    with Client(proxy.port) as c:
+        began = time.monotonic()
+        with pytest.raises(ServerError) as told:
+            c.run("select pg_sleep(20)")
+        assert told.value.sqlstate == "57014" and 0.9 <= time.monotonic() - began <= 3, told.value
+        assert c.one("select 'next'") == "next"
+        eventually(lambda: backends_running(server, "pg_sleep(20)") == 0, 3, "cancelling it at the server")
+        assert proxy.breakers()[0]["state"] == "CLOSED", "a deadline is no fault of the server"
+
+
+def test_queue_timeout(server, start_proxy):
+    proxy = start_proxy(server.port, database={"pool": {"max_size": 1, "queue_timeout": "500ms"}})
+    with Client(proxy.port) as first, Client(proxy.port) as second:
+        first.run("begin")
+        began = time.monotonic()
+        with pytest.raises(ServerError) as told:
+            second.run("select 1")
+        assert told.value.sqlstate == "53300" and "breakwater:" in told.value.fields["M"], told.value
+        assert 0.4 <= time.monotonic() - began <= 2
+        first.run("commit")
+        if told.value.fatal:
+            assert second.is_closed()
+        else:
+            assert second.one("select 'served'") == "served"
+        assert proxy.breakers()[0]["state"] == "CLOSED", "our own rejections are no fault of the server"
+
+
+def test_first_come_first_served(server, start_proxy):
+    proxy = start_proxy(server.port, database={"pool": {"max_size": 1}})
+    order, clients = [], [Client(proxy.port) for _ in range(8)]
+
+    def ask(n):
+        clients[n].run("select pg_sleep(0.02)")
+        order.append(n)
+    with Client(proxy.port) as holder:
+        holder.run("begin")
+        threads = []
+        for n in range(len(clients)):
+            threads.append(threading.Thread(target=ask, args=(n,), daemon=True))
+            threads[-1].start()
+            time.sleep(0.1)
+        holder.run("commit")
+        for t in threads:
+            t.join(10)
+    assert order == sorted(order) and len(order) == len(clients), order
+
+
+def test_hold_queue_has_an_end_and_forgets_who_left(start_proxy, closed_port):
+    proxy = start_proxy(closed_port, resilience={"hold": {"timeout": "30s", "max_waiting": 3}})
+
+    def held():
+        database = proxy.health(detailed=True)[1]["databases"][0]
+        return database["holding"]
+    waiting = []
+    for _ in range(3):
+        c = Client(proxy.port, connect=False, timeout=5).open()
+        c.send(m.startup(user="postgres", database="test") + m.query("select 1"))
+        waiting.append(c)
+    eventually(lambda: held() == 3, 5, "holding three")
+    assert proxy.health()[0] == 503  # its only server is down, and it is critical
+    with pytest.raises(ServerError) as told:
+        Client(proxy.port, timeout=5).run("select 1")
+    assert told.value.sqlstate == "53300", told.value
+    waiting.pop().vanish()
+    eventually(lambda: held() == 2, 3, "forgetting the one who left")
+    for c in waiting:
+        c.vanish(reset=False)
+    eventually(lambda: held() == 0, 3, "forgetting all")
+
+
+def test_unix_socket(server, start_proxy, tmp_path):
+    path = str(tmp_path / ".s.PGSQL.5432")
+    listen = [f"127.0.0.1:{free_port()}", f"unix:{path}"]
+    proxy = start_proxy(server.port, database={"listen": listen})
+    with Client(path=path) as c, Client(proxy.port) as t:
+        assert c.one("select 'by socket'") == "by socket" and t.one("select 'by tcp'") == "by tcp"
+        c.send(m.query("select pg_sleep(20)"))
+        time.sleep(0.2)
+        c.cancel()
+        assert c.answer().error.sqlstate == "57014"
+    proxy.kill()  # without a chance to remove the socket's file
+    proxy.start()
+    with Client(path=path) as c:
+        assert c.one("select 'again'") == "again"
