@@ -44,14 +44,15 @@ class Orders {
         pinned,     // the lease is now kept across transactions, for this reason
         start_tls,  // after the replies so far: TLS handshake with the client
         cancel,     // somebody wants another client's request stopped; then this connection ends
+        fault,      // the server broke the protocol: treat its connection as lost
         hang_up,    // after the replies so far: close the client
     };
     struct Op {
-        Kind kind;
+        Kind kind = Kind::send;
         bool owned = false;          // data is an offset into the arena
         Left left = Left::clean;     // close
         Outcome outcome = Outcome::ok;
-        Intent intent;               // open
+        Intent intent{};             // open
         const char* data = nullptr;  // send, reply (view); pinned: a literal
         std::size_t offset = 0, size = 0;
     };
@@ -69,6 +70,7 @@ class Orders {
     void started() { add(Kind::started); }
     void finished(Outcome outcome) { add(Kind::finished).outcome = outcome; }
     void pinned(const char* reason) { add(Kind::pinned).data = reason; }
+    void fault(const char* why) { add(Kind::fault).data = why; }
     void start_tls() { add(Kind::start_tls); }
     void hang_up() { add(Kind::hang_up); }
     void identify(IdentityRef who) {
@@ -98,7 +100,11 @@ class Orders {
   private:
     static constexpr std::size_t kKeepArena = 256 * 1024;
 
-    Op& add(Kind kind) { return ops_.emplace_back(Op{.kind = kind}); }
+    Op& add(Kind kind) {
+        Op& op = ops_.emplace_back();
+        op.kind = kind;
+        return op;
+    }
     void add_view(Kind kind, ByteView view) {
         if (view.empty()) return;
         if (!ops_.empty()) {

@@ -24,13 +24,13 @@ Pool::Pool(PoolContext& context, SettingsRef settings, IdentityRef identity, std
       shared_(std::move(shared)),
       deadline_(context.reactor, [this] { check_deadlines(); }),
       retry_dial_(context.reactor, [this] { schedule_pump(); }),
-      pace_(context.reactor, [this] {
-          allowance_ = allowance_ >= 64 ? kUnlimited : allowance_ * 2;
-          if (allowance_ != kUnlimited) pace_.after(std::chrono::milliseconds(100));
-          schedule_pump();
-      }) {
+      pace_(context.reactor, [this] { schedule_pump(); }) {
     shared_->per_worker[context_.worker].pool = this;
-    if (!pick_endpoint()) allowance_ = 1;
+    paced_ = !pick_endpoint();
+}
+
+std::uint64_t Pool::allowance() const {
+    return paced_ ? release_.allowance(context_.reactor.now()) : ~std::uint64_t{0};
 }
 
 Pool::~Pool() {
@@ -62,7 +62,7 @@ EndpointRef Pool::pick_endpoint() const {
 
 Upstream* Pool::acquire(Waiter& waiter, const Upstream* liked) {
     waiter.was_held_ = false;
-    if (waiters_.empty() && allowance_ == kUnlimited) {
+    if (waiters_.empty() && !paced_) {
         if (Upstream* upstream = take_idle(liked)) {
             grant(waiter, *upstream);
             return upstream;
@@ -118,6 +118,7 @@ void Pool::grant(Waiter& waiter, Upstream& upstream) {
     upstream.holder = &waiter;
     upstream.replay.clear();
     upstream.endpoint->active++;
+    upstream.begun = upstream.endpoint->epoch();
 }
 
 void Pool::schedule_pump() {
@@ -132,26 +133,28 @@ void Pool::schedule_pump() {
 
 void Pool::pump() {
     update_holds();
-    while (!waiters_.empty() && on_probation_ < allowance_) {
+    while (!waiters_.empty() && allowance() > 0) {
         Upstream* upstream = take_idle(nullptr);
         if (!upstream) break;
         Waiter& waiter = *waiters_.front();
         const Duration waited = context_.reactor.now() - waiter.since_;
         dequeue(waiter);
-        if (allowance_ != kUnlimited) {
+        if (paced_) {
             upstream->probation = true;
-            ++on_probation_;
-            if (!pace_.armed()) pace_.after(std::chrono::seconds(1));  // a slow canary must not stop the rest for long
+            release_.on_released();
         }
         context_.waited(waited, waiter.was_held_);
         grant(waiter, *upstream);
         waiter.on_lease(*upstream);
     }
     publish();
-    if (!waiters_.empty()) {
-        if (!beg()) grow();
-        arm_deadline();
+    if (waiters_.empty()) {
+        if (release_.flowing()) paced_ = false;
+        return;
     }
+    if (!beg()) grow();
+    arm_deadline();
+    if (const auto next = release_.next_at(context_.reactor.now()); paced_ && next) pace_.at(*next);
 }
 
 // ---------------------------------------------------------------------------------------------------- holding
@@ -206,7 +209,7 @@ void Pool::check_deadlines() {
             refusal.reason = Refusal::Reason::unavailable;
             std::string last;
             for (const auto& endpoint : settings_->endpoints)
-                last += fmt::format("; {}: {}", endpoint->address(), endpoint->view(now).last_error);
+                last += fmt::format("; {}: {}", endpoint->address(), endpoint->view(now).breaker.last_error);
             refusal.why = fmt::format("no usable endpoint for {:.1f} s{}", seconds, last);
             context_.hold_expired();
         } else {
@@ -239,8 +242,11 @@ TimePoint Pool::oldest_hold() const {
 
 void Pool::on_endpoint_change() {
     if (!pick_endpoint()) {
-        allowance_ = 1;  // the first one after this outage goes alone
+        paced_ = true;
+        release_.stop();
         pace_.cancel();
+    } else if (paced_) {
+        release_.start(context_.reactor.now());
     }
     schedule_pump();
 }
@@ -251,7 +257,7 @@ void Pool::grow() {
     const EndpointRef endpoint = pick_endpoint();
     if (!endpoint) return;
     std::size_t wanted = waiters_.size();
-    if (allowance_ != kUnlimited) wanted = std::min<std::size_t>(wanted, allowance_ - std::min(allowance_, on_probation_));
+    wanted = std::min<std::uint64_t>(wanted, allowance());
     while (dials_.size() < wanted) {
         std::uint32_t total = shared_->total.load();
         do {
@@ -273,6 +279,7 @@ void Pool::dial(const EndpointRef& endpoint) {  // its place in shared_->total i
     const auto attempt = dials_.insert(dials_.end(), Attempt{});
     const topology::EndpointSettings settings = endpoint->settings();
     attempt->endpoint = endpoint;
+    attempt->begun = endpoint->epoch();
     attempt->state = std::move(greeted.state);
     attempt->dial = std::make_unique<net::Dial>(
         context_.reactor, context_.resolver, settings.target, std::move(greeted.errand), settings.connect_timeout,
@@ -283,6 +290,7 @@ void Pool::dial(const EndpointRef& endpoint) {  // its place in shared_->total i
 void Pool::on_dialled(Attempts::iterator attempt, net::Dial::Result result) {
     const EndpointRef endpoint = attempt->endpoint;
     const TimePoint now = context_.reactor.now();
+    const resilience::Epoch begun = attempt->begun;
     endpoint->connecting--;
     std::shared_ptr<net::Dial> over = std::move(attempt->dial);
     context_.reactor.defer([over] {});  // it must outlive its own callback
@@ -297,14 +305,14 @@ void Pool::on_dialled(Attempts::iterator attempt, net::Dial::Result result) {
             retry_dial_.after(std::chrono::seconds(1));  // no outage: those we have serve on
             return;
         }
-        endpoint->on_connect_failed(now, fault);
+        endpoint->on_connect_failed(now, fault, begun);
         if (fault.kind == FaultKind::misconfigured) {
             refuse_all(Refusal{Refusal::Reason::rejected_by_server, settings_->database,
                                fmt::format("{}: {}", endpoint->address(), fault.why), fault.native});
         }
         return schedule_pump();
     }
-    endpoint->on_connected(now);
+    endpoint->on_connected();
     const auto role = state->role();
     if (role != UpstreamState::ServerRole::unknown)
         endpoint->set_role(role == UpstreamState::ServerRole::primary ? Role::primary : Role::replica);
@@ -360,15 +368,21 @@ void Pool::put_idle(Upstream& upstream) {
 void Pool::release(Upstream& upstream, Left left, Outcome outcome, const std::string& why) {
     upstream.holder = nullptr;
     upstream.endpoint->active--;
+    const TimePoint now = context_.reactor.now();
     if (upstream.probation) {
         upstream.probation = false;
-        if (on_probation_ > 0) --on_probation_;
-        const TimePoint soon = context_.reactor.now() + std::chrono::milliseconds(100);
-        if (allowance_ != kUnlimited && outcome != Outcome::endpoint_fault && (!pace_.armed() || pace_.when() > soon))
-            pace_.at(soon);  // the canary lives: two, four, ...
+        if (outcome == Outcome::ok) {
+            release_.on_served(now);
+        } else if (outcome == Outcome::endpoint_fault) {
+            release_.on_failed();
+            if (pick_endpoint()) release_.start(now);
+        } else {
+            release_.on_gone();
+        }
+        schedule_pump();
     }
     if (outcome == Outcome::endpoint_fault) {
-        upstream.endpoint->on_fault(context_.reactor.now(), why);
+        upstream.endpoint->on_fault(now, why, upstream.begun);
     }
     if (left == Left::broken || settings_->one_to_one || upstream.hung_up) {
         if (upstream.cancels > 0) {

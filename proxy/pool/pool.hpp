@@ -38,7 +38,6 @@ struct PoolSettings {
 };
 using SettingsRef = std::shared_ptr<const PoolSettings>;
 
-constexpr std::uint32_t kUnlimited = ~std::uint32_t{0};
 constexpr std::uint64_t kNobodyWaits = ~std::uint64_t{0};
 
 struct PoolShared {
@@ -62,7 +61,7 @@ class Waiter : public Holder {
     virtual std::size_t held_bytes() const = 0;
 
   protected:
-    ~Waiter() = default;
+    virtual ~Waiter() = default;
 
   private:
     friend class Pool;
@@ -128,6 +127,7 @@ class Pool {
         std::unique_ptr<net::Dial> dial;
         std::unique_ptr<UpstreamState> state;
         topology::EndpointRef endpoint;
+        resilience::Epoch begun = 0;
         std::unique_ptr<Upstream> upstream;  // of a reset; cancel: none
     };
     using Attempts = std::list<Attempt>;
@@ -136,6 +136,7 @@ class Pool {
     Upstream* take_idle(const Upstream* liked);
     void pump();          // gives idle upstreams to waiters, dials for the rest
     void schedule_pump();
+    std::uint64_t allowance() const;
     void grow();
     void dial(const topology::EndpointRef& endpoint);
     void on_dialled(Attempts::iterator attempt, net::Dial::Result result);
@@ -167,8 +168,8 @@ class Pool {
     net::Timer deadline_, retry_dial_;
     std::uint32_t users_ = 0;
     bool pump_scheduled_ = false;
-    std::uint32_t allowance_ = kUnlimited;  // after an outage: one, then twice as many every 100 ms
-    std::uint32_t on_probation_ = 0;        // granted under that allowance and not back yet
+    bool paced_ = false;                    // after an outage, until the queue is empty again
+    resilience::Release release_;           // one canary, then 2, 4, 8, ...
     net::Timer pace_;
     bool begged_ = false;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

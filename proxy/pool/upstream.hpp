@@ -38,6 +38,7 @@ struct Upstream final : net::Watch {
     std::string replay;        // what the client sent in this exchange, while it may be sent again
     bool readable = false;     // an edge came that was not used up
     bool hung_up = false;
+    resilience::Epoch begun = 0;  // the breaker's, when it was lent
     bool probation = false;    // granted as one of the first after an outage
     int cancels = 0;           // cancel requests on their way to it: not lent again before they are over
     Left parked_left = Left::clean;

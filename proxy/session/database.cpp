@@ -2,10 +2,6 @@
 
 namespace breakwater::session {
 
-namespace {
-double seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
-}  // namespace
-
 Database::Database(std::shared_ptr<Shared> shared, std::unique_ptr<Protocol> protocol, Settings settings,
                    net::Reactor& reactor, net::Resolver& resolver, std::size_t worker,
                    std::function<void(std::size_t, std::function<void()>)> post)
@@ -20,8 +16,8 @@ Database::Database(std::shared_ptr<Shared> shared, std::unique_ptr<Protocol> pro
                .post = std::move(post),
                .waited =
                    [this](Duration waited, bool held) {
-                       stats_.pool_wait_seconds.observe(seconds(waited));
-                       if (held) stats_.hold_seconds.observe(seconds(waited));
+                       stats_.pool_wait_seconds.observe(waited);
+                       if (held) stats_.hold_seconds.observe(waited);
                    },
                .hold_expired = [this] { Stats::bump(stats_.hold_expired); }} {}
 

@@ -29,10 +29,10 @@ struct alignas(64) Stats {
     std::atomic<std::uint64_t> retries_ok{0}, retries_failed{0}, retries_denied{0};
     std::atomic<std::uint64_t> hold_expired{0}, errors_avoided{0};
     std::atomic<std::uint64_t> bytes_in{0}, bytes_out{0};
-    telemetry::Histogram request_seconds{telemetry::request_buckets()};
-    telemetry::Histogram overhead_seconds{telemetry::overhead_buckets()};
-    telemetry::Histogram pool_wait_seconds{telemetry::hold_buckets()};
-    telemetry::Histogram hold_seconds{telemetry::hold_buckets()};
+    telemetry::Histogram request_seconds{telemetry::request_buckets};
+    telemetry::Histogram overhead_seconds{telemetry::overhead_buckets};
+    telemetry::Histogram pool_wait_seconds{telemetry::wait_buckets};
+    telemetry::Histogram hold_seconds{telemetry::wait_buckets};
     // by reason: the literals of Orders::pinned; a handful, found by address
     struct Pin {
         std::atomic<const char*> reason{nullptr};
@@ -60,7 +60,7 @@ struct Settings {
 
 // What the parts of one database on all workers share.
 struct Shared {
-    explicit Shared(resilience::HoldSettings hold_settings) : hold(hold_settings) {}
+    explicit Shared(resilience::HoldLimits hold_settings) : hold(hold_settings) {}
     std::string name;
     resilience::HoldQueue hold;
     std::atomic<std::uint32_t> clients{0};

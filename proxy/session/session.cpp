@@ -1,7 +1,11 @@
 #include "proxy/session/session.hpp"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <array>
+#include <cstring>
+#include <utility>
 
 #include "proxy/session/worker.hpp"
 
@@ -14,7 +18,6 @@ namespace {
 constexpr std::size_t kReplayLimit = 64 * 1024;  // larger requests are not sent twice
 constexpr int kReadsPerTurn = 8;                 // then the others get their turn
 constexpr std::uint32_t kSampleOverhead = 16;    // one request in so many has its overhead measured
-double seconds(net::Duration d) { return std::chrono::duration<double>(d).count(); }
 void release_memory(std::string& s) {
     if (s.empty() && s.capacity() > 64) std::string().swap(s);
 }
@@ -208,7 +211,7 @@ bool Session::read_upstream() {
         upstream.in.clear();
         feed_upstream(ByteView(buffer, kept + io.bytes));
     }
-    if (measure) database_.stats().overhead_seconds.observe(seconds(net::Clock::now() - from));
+    if (measure) database_.stats().overhead_seconds.observe(net::Clock::now() - from);
     return true;
 }
 
@@ -287,6 +290,10 @@ void Session::carry_out() {
                     });
                     break;
                 }
+                case Orders::Kind::fault:
+                    lost_ = true;
+                    lost_why_ = op.data;
+                    break;
                 case Orders::Kind::hang_up:
                     if (phase_ == Phase::open) phase_ = Phase::closing;
                     break;
@@ -369,12 +376,12 @@ void Session::count_finished(Outcome outcome) {
     ++finished_;
     if (request_running_) {
         request_running_ = false;
-        stats.request_seconds.observe(seconds(worker_.reactor().now() - request_start_));
+        stats.request_seconds.observe(worker_.reactor().now() - request_start_);
     }
     if (deadline_) deadline_->cancel();
     if (lease_) {
         if (outcome == Outcome::endpoint_fault) {
-            lease_->endpoint->on_fault(worker_.reactor().now(), "request failed");
+            lease_->endpoint->on_fault(worker_.reactor().now(), "request failed", lease_->begun);
         } else {
             lease_->endpoint->on_ok();
         }

@@ -34,7 +34,7 @@ struct EndpointSettings {
     Duration connect_timeout = std::chrono::seconds(3);
     Duration wake_probe = std::chrono::seconds(1);
     resilience::BreakerSettings breaker;
-    resilience::TokenBucketSettings connect_rate;
+    resilience::Rate connect_rate;
     resilience::RetryBudgetSettings retry_budget;
     std::uint32_t retry_attempts = 2;
 };
@@ -52,15 +52,17 @@ class Endpoint {
     void on_ok() { ok_.fetch_add(1, std::memory_order_relaxed); }
 
     // --- rare
-    void on_fault(TimePoint now, const std::string& why);  // a request failed because of the server
-    void on_connected(TimePoint now);
-    void on_connect_failed(TimePoint now, const Fault& fault);
+    resilience::Epoch epoch() const { return epoch_.load(std::memory_order_relaxed); }
+    // A request begun under `begun` failed because of the server.
+    void on_fault(TimePoint now, const std::string& why, resilience::Epoch begun);
+    void on_connected();
+    void on_connect_failed(TimePoint now, const Fault& fault, resilience::Epoch begun);
     std::optional<resilience::Permit> try_attempt(TimePoint now);  // by the watcher, while not closed
-    void on_attempt(const resilience::Permit& permit, TimePoint now, const Fault* fault);
+    void on_attempt(const resilience::Permit& permit, TimePoint now, const Fault* fault, bool dialled);
     void wake(TimePoint now);
     void trip(TimePoint now, Duration how_long, const std::string& reason);
     void reset(TimePoint now);
-    void tick(TimePoint now);  // once a second: feeds the window, ends a forced state
+    void tick(TimePoint now);  // once a second: the successes counted meanwhile enter the window
     std::optional<TimePoint> next_attempt_at() const;
 
     bool may_connect(TimePoint now, TimePoint* when);  // takes a token of the connect rate; else says when
@@ -77,11 +79,8 @@ class Endpoint {
     void on_change(std::function<void()> listener);
 
     struct View {
-        resilience::BreakerSnapshot breaker;
-        std::string last_error;
-        bool misconfigured = false;
-        std::map<std::string, std::uint64_t> connects;
-        std::uint64_t backoff_attempts = 0;
+        resilience::Snapshot breaker;
+        std::map<std::string, std::uint64_t> connects;  // by result
         double retry_budget_remaining = 0;
     };
     View view(TimePoint now);
@@ -92,6 +91,7 @@ class Endpoint {
     void feed(TimePoint now);  // the successes counted since the last time
     template <class Change>
     void with_breaker(TimePoint now, Change&& change);
+    void tell(const std::optional<resilience::Transition>& transition) const;
 
     mutable std::mutex mutex_;
     const std::string address_;
@@ -99,14 +99,12 @@ class Endpoint {
     resilience::Breaker breaker_;
     resilience::TokenBucket connect_rate_;
     resilience::RetryBudget retry_budget_;
-    std::string last_error_;
-    bool misconfigured_ = false;
     std::map<std::string, std::uint64_t> connects_;
-    std::uint64_t backoff_attempts_ = 0;
     std::uint64_t fed_ = 0;
     std::function<void()> listener_;
     std::atomic<bool> usable_{true}, suspect_{false};
     std::atomic<std::uint64_t> ok_{0};
+    std::atomic<resilience::Epoch> epoch_{0};
     std::atomic<Role> role_{Role::unknown};
 };
 using EndpointRef = std::shared_ptr<Endpoint>;

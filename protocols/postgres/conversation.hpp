@@ -1,0 +1,193 @@
+// Between one PostgreSQL client and the server connections it borrows. In transaction mode it borrows one from the first
+// message until the server says "idle, and no transaction" and nothing pins it; in session mode until the client leaves.
+//
+// Its parts, one file each:
+//   conversation.cpp         logging in, borrowing and giving back, settling settings
+//   conversation_client.cpp  what the client says
+//   conversation_server.cpp  what the server says
+//   conversation_effects.cpp what finished statements did to the session: settings, names, pins, and the audit
+//   conversation_loss.cpp    refusals, lost connections, the transaction that is no more
+//
+// Three copies of "what is set" are kept in step: what this client wants, what its server connection has, and both as
+// they were when the transaction began (ROLLBACK returns there). See README.md for what pins.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "protocols/core/protocol.hpp"
+#include "protocols/postgres/database.hpp"
+#include "protocols/postgres/expected.hpp"
+#include "protocols/postgres/framer.hpp"
+#include "protocols/postgres/login.hpp"
+#include "protocols/postgres/upstream_state.hpp"
+#include "protocols/postgres/wire.hpp"
+
+namespace breakwater::postgres {
+
+class PostgresConversation final : public Conversation {
+  public:
+    PostgresConversation(PostgresDatabase& database, const Protocol::ClientInfo& client);
+
+    std::size_t on_client(ByteView bytes, Orders& out) override;
+    std::size_t on_upstream(ByteView bytes, Orders& out) override;
+    void on_opened(UpstreamState& upstream, Orders& out) override;
+    void on_refused(const Refusal& refusal, Orders& out) override;
+    AfterLoss on_upstream_lost(bool may_retry, std::string_view why, Orders& out) override;
+    void on_tls_ready(Orders& out) override;
+    void on_drain(Orders& out) override;
+    void on_deadline(Orders& out) override;
+    void on_cancel(Orders& out) override;
+    bool listening() const override;
+    bool idle() const override;
+    bool in_exchange() const override;
+    bool retryable() const override;
+    bool wants_cancel_on_leave() const override { return !expected_.empty(); }
+    Left left_behind() const override;
+    const CancelKey* cancel_key() const override { return key_.secret.empty() ? nullptr : &key_; }
+
+  private:
+    enum class Phase : std::uint8_t {
+        login,     // the client proves who it is
+        entering,  // a server is asked for what a new client must be told, or for whether its settings are good
+        ready,     // messages flow
+        tunnel,    // a replication connection: bytes are passed on, one server connection for this client alone
+        over,
+    };
+    enum class Pin : std::uint8_t { temp, listen, advisory_lock, hold_cursor, sequence, encoding };
+    static const char* name_of(Pin pin);
+
+    // --- borrowing (conversation.cpp)
+    bool transaction_mode() const { return database_.options().mode == PoolMode::transaction; }
+    bool need_server(Orders& out);  // false: ordered one; the message is looked at again when it is there
+    void settle(Orders& out);
+    void settled(Orders& out);
+    void settle_failed(Orders& out);
+    void enter(Orders& out);        // tells the new client all it must know
+    void give_back(Orders& out, Left left = Left::clean);
+    void tell_parameters(Orders& out);
+    void identify(Orders& out);
+    void lost_sight();              // forgets the server connection
+    void say_goodbye(Orders& out);
+    void violation(Orders& out, std::string_view what);
+
+    // --- the client (conversation_client.cpp): each returns false when the message must wait
+    bool client_message(const Frame& frame, Orders& out);
+    bool on_query(const Frame& frame, Orders& out);
+    bool on_large_query(const Frame& frame, Orders& out);
+    bool on_parse(const Frame& frame, Orders& out);
+    bool on_bind(const Frame& frame, Orders& out);
+    bool on_describe(const Frame& frame, Orders& out);
+    bool on_execute(const Frame& frame, Orders& out);
+    bool on_close(const Frame& frame, Orders& out);
+    bool on_sync(const Frame& frame, Orders& out);
+    bool on_copy(const Frame& frame, Orders& out);
+    void pass_client(const Frame& frame, Orders& out);  // and remembers what of it is still to come
+    void begin_exchange(Orders& out);
+    void note_request(bool read);
+    std::string_view statement_on_server(const PreparedRef& prepared, std::string_view client_name, Orders& out);
+    bool prepare_names(const Meaning& meaning, bool simple, Orders& out);
+    void inject_sql(const std::string& text, bool simple, Orders& out);
+    void fail_instead(std::string error, Orders& out);
+    sql::LexOptions lex_options() const;
+    PreparedRef& portal_slot(std::string_view name) {
+        return name.empty() ? unnamed_portal_ : portals_[std::string(name)];
+    }
+    PreparedRef portal_of(std::string_view name) const {
+        if (name.empty()) return unnamed_portal_;
+        const auto found = portals_.find(name);
+        return found == portals_.end() ? nullptr : found->second;
+    }
+
+    // --- the server (conversation_server.cpp)
+    bool server_message(const Frame& frame, Orders& out);  // true: pass it on
+    bool on_error(const Frame& frame, Orders& out);
+    bool on_ready(const Frame& frame, Orders& out);
+    bool on_complete(const Frame& frame, Orders& out);
+    bool on_copy_in();
+    void tell_due(Orders& out);
+    bool on_ready_over(Orders& out);  // after a ReadyForQuery; false: the connection was given back
+    void lease_may_end(Orders& out);
+    bool server_broke(const char* what, Orders& out);
+
+    // --- effects (conversation_effects.cpp)
+    void apply(const sql::Statement& statement, std::string_view tag, Orders* out);
+    void apply_set(const sql::SetOp& op, Orders* out);
+    void end_transaction(bool committed);
+    void pin(Pin pin, Orders* out);
+    bool pinned() const { return pins_ != 0; }
+    void begin_audit(Orders& out);
+    void hear_audit(std::string_view row);
+    void end_audit(Orders& out, bool failed);
+
+    // --- losses (conversation_loss.cpp)
+    bool in_transaction() const { return upstream_ ? upstream_->status != 'I' : false; }
+    void answer_all(const std::string& error, char status, Orders& out);
+    bool client_message_without_server(const Frame& frame, Orders& out);
+    std::string refusal_bytes(Refusal::Reason reason, std::string_view why, bool fatal = false) const;
+
+    PostgresDatabase& database_;
+    const std::uint32_t id_;
+    Phase phase_ = Phase::login;
+    std::unique_ptr<Login> login_;
+    IdentityRef identity_;
+    CancelKey key_;
+    bool long_key_ = false;
+
+    // what this client wants
+    SettingsRef start_ = no_settings();   // of its start-up message: RESET returns there
+    SettingsRef wanted_ = no_settings(), wanted_before_ = no_settings();
+    ParametersRef told_;                  // the parameters it has been told
+    std::unordered_map<std::string, PreparedRef> statements_;        // protocol level, by its own names
+    std::map<std::string, std::string, std::less<>> by_sql_;         // SQL level: name -> PREPARE text
+    PreparedRef unnamed_;
+    std::map<std::string, PreparedRef, std::less<>> portals_;  // what each was bound to; null: not known. Of this lease
+    PreparedRef unnamed_portal_;
+
+    // the connection in hand
+    PostgresUpstream* upstream_ = nullptr;
+    SettingsRef have_before_ = no_settings();
+    Expectations expected_;
+    std::size_t client_rest_ = 0;   // of a large message: to pass on to the server
+    std::size_t server_rest_ = 0;   // of a large message: to pass on to the client
+    bool client_rest_drop_ = false, server_rest_drop_ = false;
+    std::uint8_t pins_ = 0;
+
+    bool opening_ = false;          // a server was asked for
+    bool settling_ = false, settle_failed_ = false, auditing_ = false;
+    bool skip_to_sync_ = false;     // an extended-protocol error: the server ignores everything up to Sync
+    bool sync_due_ = false;         // ... and that Sync has not come from the client yet
+    bool copying_in_ = false;
+    bool resettle_ = false;         // a RESET took away a start-up value: put it back before the next statement
+    bool audit_pins_ = false, audit_settings_ = false;
+    bool error_since_ready_ = false;
+    bool rolled_back_part_ = false;  // ROLLBACK TO, in a transaction that changed settings
+    bool sets_in_transaction_ = false;
+    bool commit_sent_ = false;
+    bool safe_ = true;              // everything sent in this exchange may be sent twice
+    bool told_client_ = false;      // something of the answer was passed on
+    bool fresh_lease_ = true;       // nothing of ours ran on it yet in this lease
+    bool foreign_sequences_ = false;
+    bool draining_ = false;
+    bool deadline_passed_ = false;
+    Expected::Kind ready_of_ = Expected::Kind::query;
+    Expected::Purpose ready_purpose_ = Expected::Purpose::none;
+    const char* lost_to_violation_ = nullptr;  // how the server broke the protocol
+    std::string fatal_;             // the server's farewell, whole message
+    std::string settle_error_;
+
+    // without a server: what is answered here
+    std::string failing_;           // the error for the next request
+    bool lost_transaction_ = false; // the transaction is gone, the client must say ROLLBACK
+    bool local_skip_ = false;       // an error was told here: drop all up to Sync
+    bool local_end_ = false;        // ... or a ROLLBACK is being answered here, message by message
+    struct Audited {
+        std::uint8_t pins = 0;
+        Settings settings;
+        std::map<std::string, std::string> prepared;
+    } audited_;
+};
+
+}  // namespace breakwater::postgres

@@ -1,0 +1,605 @@
+// What the client says, message by message.
+#include <fmt/format.h>
+
+#include "protocols/postgres/conversation.hpp"
+#include "protocols/postgres/refusal.hpp"
+
+namespace breakwater::postgres {
+
+using sql::Effect;
+
+namespace {
+constexpr std::size_t kWholeQuery = 1 << 20;       // a larger query is passed on unread, and taken for anything
+constexpr std::size_t kWholeStatement = 16 << 20;  // the longest text that can be prepared
+constexpr std::size_t kWholeSmall = 64 * 1024;     // names and the like
+
+std::string error_message(std::string_view sqlstate, std::string_view message) {
+    std::string bytes;
+    backend::error_response(bytes, {.sqlstate = sqlstate, .message = message});
+    return bytes;
+}
+
+std::string without_statement(std::string_view name) {
+    return error_message("26000", name.empty() ? std::string("unnamed prepared statement does not exist")
+                                               : fmt::format("prepared statement \"{}\" does not exist", name));
+}
+}  // namespace
+
+sql::LexOptions PostgresConversation::lex_options() const {
+    sql::LexOptions options;
+    const auto found = wanted_->find("standard_conforming_strings");
+    if (found != wanted_->end()) {
+        options.standard_conforming_strings = found->second != "off" && found->second != "false" && found->second != "0";
+    } else if (told_) {
+        const auto reported = told_->find("standard_conforming_strings");
+        if (reported != told_->end()) options.standard_conforming_strings = reported->second != "off";
+    }
+    return options;
+}
+
+bool PostgresConversation::client_message(const Frame& frame, Orders& out) {
+    if (frame.type == 'X') {  // Terminate
+        out.hang_up();
+        phase_ = Phase::over;
+        if (upstream_) {
+            out.close(left_behind());
+            lost_sight();
+        }
+        return true;
+    }
+    if (!failing_.empty() || lost_transaction_ || local_skip_) return client_message_without_server(frame, out);
+    const bool whole = frame.status == Frame::Status::whole;
+    switch (frame.type) {
+        case 'Q':
+            if (frame.size > kWholeQuery) return on_large_query(frame, out);
+            return whole && on_query(frame, out);
+        case 'P':
+            if (frame.size > kWholeStatement) {
+                violation(out, "the text of a prepared statement is too large");
+                return true;
+            }
+            return whole && on_parse(frame, out);
+        case 'B':
+            return on_bind(frame, out);
+        case 'D':
+        case 'C':
+        case 'E':
+        case 'S':
+        case 'H':
+            if (frame.size > kWholeSmall) {
+                violation(out, fmt::format("message '{}' of {} bytes is too large", frame.type, frame.size));
+                return true;
+            }
+            if (!whole) return false;
+            if (frame.type == 'D') return on_describe(frame, out);
+            if (frame.type == 'C') return on_close(frame, out);
+            if (frame.type == 'E') return on_execute(frame, out);
+            if (frame.type == 'S') return on_sync(frame, out);
+            if (upstream_ && !skip_to_sync_) out.send(frame.bytes);  // Flush: with no server there is nothing to flush
+            return true;
+        case 'd':
+        case 'c':
+        case 'f':
+            return on_copy(frame, out);
+        case 'F': {  // FunctionCall: large objects in libpq still use it
+            if (!need_server(out)) return false;
+            begin_exchange(out);
+            note_request(false);
+            upstream_->distrusted_of = id_;
+            expected_.push(Expected::Kind::query);
+            pass_client(frame, out);
+            return true;
+        }
+        default:
+            violation(out, fmt::format("invalid frontend message type {}", static_cast<int>(static_cast<unsigned char>(frame.type))));
+            return true;
+    }
+}
+
+void PostgresConversation::pass_client(const Frame& frame, Orders& out) {
+    out.send(frame.bytes);
+    client_rest_ = frame.size - frame.bytes.size();
+    client_rest_drop_ = false;
+}
+
+void PostgresConversation::begin_exchange(Orders& out) {
+    if (expected_.empty()) out.started();
+}
+
+void PostgresConversation::note_request(bool read) {
+    if (!read) safe_ = false;
+    fresh_lease_ = false;
+}
+
+// ---------------------------------------------------------------------------------------------------- simple queries
+
+bool PostgresConversation::on_query(const Frame& frame, Orders& out) {
+    const auto text = parse_query(frame.body());
+    if (!text) {
+        violation(out, "malformed Query message");
+        return true;
+    }
+    if (!need_server(out)) return false;
+    if (resettle_ && upstream_->status != 'E') {
+        if (!expected_.empty()) return false;
+        settle(out);
+        if (settling_) return false;
+    }
+    const Meaning meaning = pins_ & (1U << static_cast<unsigned>(Pin::encoding)) ? Meaning{} : understand(*text, lex_options());
+    if (meaning.reading && !prepare_names(meaning, true, out)) return false;
+    begin_exchange(out);
+    const bool only_begin = meaning.reading && meaning.effects().only(Effect::begin);
+    note_request(meaning.read || only_begin);
+    Expected& entry = expected_.push(Expected::Kind::query);
+    if (meaning.reading && !meaning.read) {
+        entry.reading = meaning.reading;
+        const sql::Effects effects = meaning.effects();
+        if (effects.has(Effect::commit) || effects.has(Effect::prepare_transaction)) commit_sent_ = true;
+        if (effects.has(Effect::opaque) || effects.has(Effect::unknown)) upstream_->distrusted_of = id_;
+    }
+    // A simple query does away with the unnamed statement.
+    unnamed_.reset();
+    upstream_->unnamed_of = 0;
+    out.send(frame.bytes);
+    return true;
+}
+
+bool PostgresConversation::on_large_query(const Frame& frame, Orders& out) {
+    if (!need_server(out)) return false;
+    begin_exchange(out);
+    note_request(false);
+    expected_.push(Expected::Kind::query);
+    unnamed_.reset();
+    upstream_->unnamed_of = 0;
+    upstream_->distrusted_of = id_;
+    audit_pins_ = audit_settings_ = true;  // it was not read, so the server is asked afterwards
+    commit_sent_ = true;
+    pass_client(frame, out);
+    return true;
+}
+
+// Brings the names a statement refers to onto this server connection. False: the pipeline must empty first.
+bool PostgresConversation::prepare_names(const Meaning& meaning, bool simple, Orders& out) {
+    constexpr sql::Effects kNames = Effect::prepare | Effect::execute;
+    const sql::Effects all = meaning.effects();
+    if (!all.any(kNames | Effect::deallocate | Effect::sequence_state)) return true;
+    if (simple && !expected_.empty()) return false;  // a query of ours must not come between the client's own messages
+    if (upstream_->status == 'E') return true;
+    for (const sql::Statement& statement : meaning.reading->analysis.statements) {
+        const auto there = upstream_->by_sql.find(statement.name);
+        if (statement.effects.has(Effect::sequence_state)) {
+            // What others did with sequences on this connection must not show.
+            if (foreign_sequences_ && fresh_lease_) inject_sql("DISCARD SEQUENCES", simple, out);
+            foreign_sequences_ = false;
+            pin(Pin::sequence, &out);
+        }
+        if (!transaction_mode() && !statement.effects.has(Effect::execute)) continue;
+        if (statement.effects.has(Effect::prepare)) {
+            if (there != upstream_->by_sql.end() && !by_sql_.contains(statement.name)) {
+                inject_sql("DEALLOCATE " + quote_identifier(statement.name), simple, out);
+                upstream_->by_sql.erase(there);
+            }
+        } else if (statement.effects.has(Effect::execute) ||
+                   (statement.effects.has(Effect::deallocate) && !statement.name.empty())) {
+            const auto mine = by_sql_.find(statement.name);
+            const auto protocol_level = statements_.find(statement.name);
+            if (mine != by_sql_.end()) {
+                if (there != upstream_->by_sql.end() && there->second == mine->second) continue;
+                if (there != upstream_->by_sql.end())
+                    inject_sql("DEALLOCATE " + quote_identifier(statement.name), simple, out);
+                inject_sql(mine->second, simple, out);
+                upstream_->by_sql[statement.name] = mine->second;
+            } else if (protocol_level != statements_.end() && transaction_mode()) {
+                // Prepared by message, used or dropped by SQL: it must go by the client's own name here.
+                if (there != upstream_->by_sql.end())
+                    inject_sql("DEALLOCATE " + quote_identifier(statement.name), simple, out);
+                std::string bytes;
+                Writer(bytes).begin('P').str(statement.name).str(protocol_level->second->text)
+                    .i16(static_cast<std::int32_t>(protocol_level->second->types.size() / 4))
+                    .bytes(protocol_level->second->types).end();
+                out.send_copy(bytes);
+                expected_.push(Expected::Kind::our_step);
+                upstream_->by_sql[statement.name] = "by message";
+            } else if (there != upstream_->by_sql.end()) {
+                inject_sql("DEALLOCATE " + quote_identifier(statement.name), simple, out);  // somebody else's
+                upstream_->by_sql.erase(there);
+            }
+        }
+    }
+    return true;
+}
+
+// Runs a statement of ours before the client's. Within the extended protocol it may not end the implicit transaction,
+// so it goes by Parse, Bind and Execute there.
+void PostgresConversation::inject_sql(const std::string& text, bool simple, Orders& out) {
+    std::string bytes;
+    if (simple) {
+        frontend::query(bytes, text);
+        expected_.push(Expected::Kind::our_query).purpose = Expected::Purpose::step;
+        upstream_->unnamed_of = 0;
+    } else {
+        static constexpr std::string_view kOurs = "breakwater_step";
+        frontend::parse(bytes, kOurs, text);
+        Writer(bytes).begin('B').str(kOurs).str(kOurs).i16(0).i16(0).i16(0).end();
+        Writer(bytes).begin('E').str(kOurs).i32(0).end();
+        frontend::close(bytes, 'S', kOurs);
+        for (int i = 0; i < 4; ++i) expected_.push(Expected::Kind::our_step);
+    }
+    out.send_copy(bytes);
+}
+
+// ---------------------------------------------------------------------------------------------------- extended protocol
+
+// An error that is ours to tell, at the right moment: the server is given a message that fails too, so that its
+// implicit transaction ends as the client is told.
+void PostgresConversation::fail_instead(std::string error, Orders& out) {
+    std::string bytes;
+    Writer(bytes).begin('E').str("breakwater_no_such_portal").i32(0).end();
+    out.send_copy(bytes);
+    expected_.push(Expected::Kind::instead).text = std::move(error);
+}
+
+bool PostgresConversation::on_parse(const Frame& frame, Orders& out) {
+    if (skip_to_sync_) return true;
+    const auto view = parse_parse(frame.body());
+    if (!view) {
+        violation(out, "malformed Parse message");
+        return true;
+    }
+    if (!need_server(out)) return false;
+    if (resettle_ && upstream_->status != 'E') {
+        if (!expected_.empty()) return false;
+        settle(out);
+        if (settling_) return false;
+    }
+    begin_exchange(out);
+    const bool named = !view->name.empty();
+    PreparedRef prepared;
+    if (named) {
+        prepared = database_.prepare(view->query, view->types, lex_options());
+    } else if (unnamed_ && unnamed_->text == view->query && unnamed_->types == view->types) {
+        prepared = unnamed_;  // the same as before, as a driver's main query often is
+    } else {
+        prepared = make_prepared(view->query, view->types, lex_options(), false);
+    }
+    // A statement that uses other names needs them when it is parsed.
+    if (prepared->meaning.reading && !prepare_names(prepared->meaning, false, out)) return false;
+    fresh_lease_ = false;
+
+    if (named && transaction_mode()) {
+        const std::string name(view->name);
+        const auto mine = statements_.find(name);
+        if (mine != statements_.end() || by_sql_.contains(name)) {
+            fail_instead(error_message("42P05", fmt::format("prepared statement \"{}\" already exists", name)), out);
+            return true;
+        }
+        const bool shared_fits = upstream_->prepared_epoch == database_.schema_epoch;
+        if (!shared_fits) {  // somebody changed the schema: what was prepared before may give another result now
+            upstream_->prepared_epoch = database_.schema_epoch;
+            for (const std::string& old : upstream_->prepared.all()) {
+                std::string bytes;
+                frontend::close(bytes, 'S', old);
+                out.send_copy(bytes);
+                expected_.push(Expected::Kind::our_step);
+            }
+            upstream_->prepared.clear();
+        }
+        if (upstream_->status != 'E' && upstream_->prepared.use(prepared->name)) {
+            Expected& entry = expected_.push(Expected::Kind::told);
+            backend::parse_complete(entry.text);
+            statements_[name] = std::move(prepared);
+            if (expected_.size() == 1) tell_due(out);
+            return true;
+        }
+        std::string bytes;
+        Writer(bytes).begin('P').str(prepared->name).str(view->query).i16(static_cast<std::int32_t>(view->type_count()))
+            .bytes(view->types).end();
+        out.send_copy(bytes);
+        Expected& entry = expected_.push(Expected::Kind::parse);
+        entry.text = prepared->name;
+        entry.client_name = name;
+        entry.prepared = prepared;
+        statements_[name] = std::move(prepared);  // taken back should the Parse fail
+        return true;
+    }
+    Expected& entry = expected_.push(Expected::Kind::parse);
+    entry.unnamed = !named;
+    entry.text = view->name;
+    entry.client_name = view->name;
+    entry.prepared = prepared;
+    if (named) {
+        statements_.try_emplace(std::string(view->name), prepared);
+    } else {
+        unnamed_ = std::move(prepared);
+        upstream_->unnamed_of = id_;
+    }
+    out.send(frame.bytes);
+    return true;
+}
+
+// Sees to it that the connection has the statement, and says by which name.
+std::string_view PostgresConversation::statement_on_server(const PreparedRef& prepared, std::string_view client_name, Orders& out) {
+    const std::string name = transaction_mode() ? prepared->name : std::string(client_name);
+    const std::string_view stays = transaction_mode() ? std::string_view(prepared->name) : client_name;
+    if (upstream_->prepared.use(name)) return stays;
+    for (std::size_t i = 0; i < expected_.size(); ++i) {  // on its way
+        const Expected& entry = expected_[i];
+        if ((entry.kind == Expected::Kind::parse || entry.kind == Expected::Kind::our_parse) && entry.text == name) return stays;
+    }
+    std::string bytes;
+    if (upstream_->prepared.size() >= database_.options().prepared_limit) {
+        const std::string oldest = upstream_->prepared.oldest();
+        frontend::close(bytes, 'S', oldest);
+        expected_.push(Expected::Kind::our_step);
+        upstream_->prepared.drop(oldest);
+    }
+    Writer(bytes).begin('P').str(name).str(prepared->text).i16(static_cast<std::int32_t>(prepared->types.size() / 4))
+        .bytes(prepared->types).end();
+    out.send_copy(bytes);
+    Expected& entry = expected_.push(Expected::Kind::our_parse);
+    entry.text = name;
+    entry.prepared = prepared;
+    return stays;
+}
+
+bool PostgresConversation::on_bind(const Frame& frame, Orders& out) {
+    if (skip_to_sync_) {
+        client_rest_ = frame.size - frame.bytes.size();
+        client_rest_drop_ = true;
+        return true;
+    }
+    // Only the names are of interest; the values pass by.
+    const ByteView body = frame.body();
+    const std::size_t portal_end = body.find('\0');
+    const std::size_t name_end = portal_end == ByteView::npos ? portal_end : body.find('\0', portal_end + 1);
+    if (name_end == ByteView::npos) {
+        if (frame.status == Frame::Status::whole || body.size() > kWholeSmall) {
+            violation(out, "malformed Bind message");
+            return true;
+        }
+        return false;
+    }
+    if (!need_server(out)) return false;
+    if (resettle_ && upstream_->status != 'E' && expected_.empty()) {
+        settle(out);
+        if (settling_) return false;
+    }
+    begin_exchange(out);
+    fresh_lease_ = false;
+    const ByteView portal = body.substr(0, portal_end);
+    const ByteView name = body.substr(portal_end + 1, name_end - portal_end - 1);
+    if (name.empty()) {
+        if (upstream_->unnamed_of != id_ && unnamed_) {  // parsed on another connection, or one a query of ours wiped
+            std::string bytes;
+            Writer(bytes).begin('P').str("").str(unnamed_->text).i16(static_cast<std::int32_t>(unnamed_->types.size() / 4))
+                .bytes(unnamed_->types).end();
+            out.send_copy(bytes);
+            Expected& entry = expected_.push(Expected::Kind::our_parse);
+            entry.unnamed = true;
+            entry.prepared = unnamed_;
+            upstream_->unnamed_of = id_;
+        } else if (!unnamed_ && upstream_->unnamed_of != id_) {
+            fail_instead(without_statement(name), out);
+            client_rest_ = frame.size - frame.bytes.size();
+            client_rest_drop_ = true;
+            return true;
+        }
+        portal_slot(portal) = unnamed_;
+        expected_.push(Expected::Kind::bind);
+        pass_client(frame, out);
+        return true;
+    }
+    const auto mine = statements_.find(std::string(name));
+    if (mine == statements_.end()) {
+        const auto sql_level = by_sql_.find(name);
+        if (sql_level == by_sql_.end() && transaction_mode()) {
+            fail_instead(without_statement(name), out);
+            client_rest_ = frame.size - frame.bytes.size();
+            client_rest_drop_ = true;
+            return true;
+        }
+        if (sql_level != by_sql_.end()) {
+            const auto there = upstream_->by_sql.find(name);
+            if (there == upstream_->by_sql.end() || there->second != sql_level->second) {
+                if (there != upstream_->by_sql.end()) inject_sql("DEALLOCATE " + quote_identifier(name), false, out);
+                inject_sql(sql_level->second, false, out);
+                upstream_->by_sql[std::string(name)] = sql_level->second;
+            }
+        }
+        portal_slot(portal) = nullptr;
+        expected_.push(Expected::Kind::bind);
+        pass_client(frame, out);
+        return true;
+    }
+    const PreparedRef prepared = mine->second;
+    const std::string_view there = statement_on_server(prepared, name, out);
+    portal_slot(portal) = prepared;
+    expected_.push(Expected::Kind::bind);
+    if (!transaction_mode()) {
+        pass_client(frame, out);
+        return true;
+    }
+    std::string head;
+    head.push_back('B');
+    head.append(4, '\0');
+    store_be32(head.data() + 1, static_cast<std::uint32_t>(frame.size - 1 - name.size() + there.size()));
+    head.append(portal).push_back('\0');
+    head.append(there).push_back('\0');
+    out.send_copy(head);
+    out.send(body.substr(name_end + 1));
+    client_rest_ = frame.size - frame.bytes.size();
+    client_rest_drop_ = false;
+    return true;
+}
+
+bool PostgresConversation::on_describe(const Frame& frame, Orders& out) {
+    if (skip_to_sync_) return true;
+    const auto view = parse_target(frame.body());
+    if (!view || (view->kind != 'S' && view->kind != 'P')) {
+        violation(out, "malformed Describe message");
+        return true;
+    }
+    if (!need_server(out)) return false;
+    begin_exchange(out);
+    fresh_lease_ = false;
+    if (view->kind == 'P') {
+        expected_.push(Expected::Kind::describe);
+        out.send(frame.bytes);
+        return true;
+    }
+    if (view->name.empty()) {
+        if (upstream_->unnamed_of != id_) {
+            if (!unnamed_) {
+                fail_instead(without_statement({}), out);
+                return true;
+            }
+            std::string bytes;
+            Writer(bytes).begin('P').str("").str(unnamed_->text).i16(static_cast<std::int32_t>(unnamed_->types.size() / 4))
+                .bytes(unnamed_->types).end();
+            out.send_copy(bytes);
+            Expected& entry = expected_.push(Expected::Kind::our_parse);
+            entry.unnamed = true;
+            entry.prepared = unnamed_;
+            upstream_->unnamed_of = id_;
+        }
+        expected_.push(Expected::Kind::describe);
+        out.send(frame.bytes);
+        return true;
+    }
+    const auto mine = statements_.find(std::string(view->name));
+    if (mine == statements_.end()) {
+        const auto sql_level = by_sql_.find(view->name);
+        if (sql_level == by_sql_.end()) {
+            if (!transaction_mode()) {
+                expected_.push(Expected::Kind::describe);
+                out.send(frame.bytes);
+                return true;
+            }
+            fail_instead(without_statement(view->name), out);
+            return true;
+        }
+        const auto there = upstream_->by_sql.find(view->name);
+        if (there == upstream_->by_sql.end() || there->second != sql_level->second) {
+            if (there != upstream_->by_sql.end()) inject_sql("DEALLOCATE " + quote_identifier(view->name), false, out);
+            inject_sql(sql_level->second, false, out);
+            upstream_->by_sql[std::string(view->name)] = sql_level->second;
+        }
+        expected_.push(Expected::Kind::describe);
+        out.send(frame.bytes);
+        return true;
+    }
+    const std::string_view there = statement_on_server(mine->second, view->name, out);
+    expected_.push(Expected::Kind::describe);
+    std::string bytes;
+    frontend::describe(bytes, 'S', there);
+    out.send_copy(bytes);
+    return true;
+}
+
+bool PostgresConversation::on_execute(const Frame& frame, Orders& out) {
+    if (skip_to_sync_) return true;
+    const auto view = parse_execute(frame.body());
+    if (!view) {
+        violation(out, "malformed Execute message");
+        return true;
+    }
+    if (!need_server(out)) return false;
+    begin_exchange(out);
+    Expected& entry = expected_.push(Expected::Kind::execute);
+    const PreparedRef portal = portal_of(view->portal);
+    if (!portal) {
+        note_request(false);  // a cursor made by SQL, or what we did not see
+    } else {
+        const Meaning& meaning = portal->meaning;
+        note_request(meaning.read || (meaning.reading && meaning.effects().only(Effect::begin)));
+        if (meaning.reading && !meaning.read) {
+            entry.reading = meaning.reading;
+            const sql::Effects effects = meaning.effects();
+            if (effects.has(Effect::commit) || effects.has(Effect::prepare_transaction)) commit_sent_ = true;
+            if (effects.has(Effect::opaque) || effects.has(Effect::unknown)) upstream_->distrusted_of = id_;
+        }
+    }
+    out.send(frame.bytes);
+    return true;
+}
+
+bool PostgresConversation::on_close(const Frame& frame, Orders& out) {
+    if (skip_to_sync_) return true;
+    const auto view = parse_target(frame.body());
+    if (!view || (view->kind != 'S' && view->kind != 'P')) {
+        violation(out, "malformed Close message");
+        return true;
+    }
+    const bool statement = view->kind == 'S';
+    if (statement && !view->name.empty() && transaction_mode() && !by_sql_.contains(view->name)) {
+        // The shared one stays for others. Closing what does not exist is no error either.
+        statements_.erase(std::string(view->name));
+        Expected& entry = expected_.push(Expected::Kind::told);
+        backend::close_complete(entry.text);
+        if (expected_.size() == 1) tell_due(out);
+        return true;
+    }
+    if (!need_server(out)) return false;
+    begin_exchange(out);
+    if (statement && view->name.empty()) {
+        unnamed_.reset();
+        upstream_->unnamed_of = 0;
+    } else if (statement) {
+        const std::string name(view->name);
+        statements_.erase(name);
+        by_sql_.erase(name);
+        upstream_->by_sql.erase(name);
+        upstream_->prepared.drop(name);
+    } else {
+        portals_.erase(std::string(view->name));
+    }
+    expected_.push(Expected::Kind::close);
+    out.send(frame.bytes);
+    return true;
+}
+
+bool PostgresConversation::on_sync(const Frame& frame, Orders& out) {
+    if (!upstream_) {
+        // Nothing was asked of a server since the last one.
+        std::string bytes;
+        while (!expected_.empty()) {
+            bytes += expected_.front().text;
+            expected_.pop();
+        }
+        backend::ready_for_query(bytes, 'I');
+        out.reply_copy(bytes);
+        return true;
+    }
+    out.send(frame.bytes);
+    if (copying_in_) return true;  // the server does not answer it
+    begin_exchange(out);
+    if (skip_to_sync_) {
+        skip_to_sync_ = false;
+        sync_due_ = false;
+    }
+    expected_.push(Expected::Kind::sync);
+    return true;
+}
+
+bool PostgresConversation::on_copy(const Frame& frame, Orders& out) {
+    const bool late = !upstream_ || expected_.empty() || skip_to_sync_;
+    if (late) {  // the server gave up copying; what the client had under way is dropped
+        client_rest_ = frame.size - frame.bytes.size();
+        client_rest_drop_ = true;
+        return true;
+    }
+    safe_ = false;
+    if (frame.type != 'd') {
+        if (frame.status != Frame::Status::whole) {
+            if (frame.size <= kWholeSmall) return false;
+            violation(out, "CopyFail message too large");
+            return true;
+        }
+        copying_in_ = false;
+        expected_.push(Expected::Kind::copy_end);
+    }
+    pass_client(frame, out);
+    return true;
+}
+
+}  // namespace breakwater::postgres

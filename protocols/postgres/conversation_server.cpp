@@ -1,0 +1,381 @@
+// What the server says, message by message. Runs of messages on which nothing hangs are passed on as they lie in the
+// buffer; the rest is looked at, and some of it is ours to swallow.
+#include "protocols/postgres/conversation.hpp"
+
+namespace breakwater::postgres {
+
+using Kind = Expected::Kind;
+
+namespace {
+bool ours(const Expected& entry) {
+    return entry.kind == Kind::our_query || entry.kind == Kind::our_parse || entry.kind == Kind::our_step;
+}
+constexpr std::size_t kLookedAt = 1 << 20;  // the longest error, parameter or row of ours
+}  // namespace
+
+std::size_t PostgresConversation::on_upstream(ByteView bytes, Orders& out) {
+    if (phase_ == Phase::tunnel) {
+        out.reply(bytes);
+        told_client_ = true;
+        return bytes.size();
+    }
+    std::size_t used = 0, run = 0;  // the run: bytes [run, used) to be passed on
+    const auto pass_run = [&] {
+        if (used > run) {
+            out.reply(bytes.substr(run, used - run));
+            told_client_ = true;
+        }
+        run = used;
+    };
+    while (used < bytes.size() && upstream_) {
+        if (server_rest_ > 0) {
+            const std::size_t n = std::min(server_rest_, bytes.size() - used);
+            server_rest_ -= n;
+            if (server_rest_drop_) {
+                pass_run();
+                used += n;
+                run = used;
+            } else {
+                used += n;
+            }
+            continue;
+        }
+        const Frame frame = next_frame(bytes.substr(used));
+        if (frame.status == Frame::Status::incomplete) break;
+        const bool swallow_rows = !expected_.empty() && ours(expected_.front());
+        if (frame.status == Frame::Status::malformed) {
+            pass_run();
+            server_broke("a message with an impossible length", out);
+            return used;
+        }
+        if (frame.type == 'D' || frame.type == 'd') {  // nearly all bytes are these
+            const bool audit_row = frame.type == 'D' && swallow_rows && auditing_;
+            if (audit_row) {
+                if (frame.status != Frame::Status::whole) {
+                    if (frame.size > kLookedAt) server_broke("a row that is too large", out);
+                    break;
+                }
+                hear_audit(frame.body());
+            }
+            if (expected_.empty() && frame.type == 'D') {
+                pass_run();
+                server_broke("rows nobody asked for", out);
+                return used;
+            }
+            if (swallow_rows) pass_run();
+            used += frame.bytes.size();
+            server_rest_ = frame.size - frame.bytes.size();
+            server_rest_drop_ = swallow_rows;
+            if (swallow_rows) run = used;
+            continue;
+        }
+        const bool looked_at = frame.type != 'T' && frame.type != 't' && frame.type != 'V' && frame.type != 'A' &&
+                               frame.type != 'N';
+        if (frame.status != Frame::Status::whole && looked_at) {
+            if (frame.size > kLookedAt) {
+                pass_run();
+                server_broke("a message that is too large", out);
+                return used;
+            }
+            break;
+        }
+        // Those that are told to the client in another place than where they lie end the run first.
+        if (frame.type == 'Z' || !expected_.empty()) {
+            const bool plain = !expected_.empty() && expected_.front().kind == Kind::query;
+            if (!plain || frame.type == 'Z') pass_run();
+        } else {
+            pass_run();
+        }
+        const bool pass = server_message(frame, out);
+        if (!upstream_ || lost_to_violation_) return used + frame.bytes.size();
+        if (!pass) pass_run();
+        used += frame.bytes.size();
+        server_rest_ = frame.size - frame.bytes.size();
+        server_rest_drop_ = !pass;
+        if (!pass) run = used;
+        if (frame.type == 'Z') {
+            // The ReadyForQuery itself goes out before anything that follows from it (giving back, an audit).
+            pass_run();
+            if (!on_ready_over(out)) return used;
+        } else if (!expected_.empty() && (expected_.front().kind == Kind::told)) {
+            pass_run();
+            tell_due(out);
+        }
+    }
+    pass_run();
+    return used;
+}
+
+bool PostgresConversation::server_broke(const char* what, Orders& out) {
+    // Told as a lost connection: the engine closes it and counts it as failed.
+    fatal_.clear();
+    lost_to_violation_ = what;
+    out.fault("server broke the protocol");
+    return false;
+}
+
+void PostgresConversation::tell_due(Orders& out) {
+    while (!expected_.empty() && expected_.front().kind == Kind::told) {
+        out.reply_copy(expected_.front().text);
+        told_client_ = true;
+        expected_.pop();
+    }
+}
+
+bool PostgresConversation::server_message(const Frame& frame, Orders& out) {
+    const bool swallow = !expected_.empty() && ours(expected_.front());
+    Kind front = expected_.empty() ? Kind::told : expected_.front().kind;
+    // A CopyDone of the client's has no answer of its own.
+    while (front == Kind::copy_end) {
+        expected_.pop();
+        front = expected_.empty() ? Kind::told : expected_.front().kind;
+    }
+    switch (frame.type) {
+        case 'N':
+            return !swallow;
+        case 'A':
+            return true;
+        case 'S': {
+            const auto status = parse_parameter_status(frame.body());
+            if (!status) return server_broke("a malformed ParameterStatus", out);
+            auto changed = std::make_shared<Parameters>(*upstream_->parameters);
+            (*changed)[std::string(status->name)] = status->value;
+            const bool in_step = told_ == upstream_->parameters;
+            upstream_->parameters = std::move(changed);
+            if (swallow) return false;  // told, if it differs, when the settling is over
+            if (in_step) {
+                told_ = upstream_->parameters;
+            } else {
+                auto told = std::make_shared<Parameters>(told_ ? *told_ : Parameters{});
+                (*told)[std::string(status->name)] = status->value;
+                told_ = std::move(told);
+            }
+            return true;
+        }
+        case 'E':
+            return on_error(frame, out);
+        case 'Z':
+            return on_ready(frame, out);
+        case 'C':
+        case 'I':
+        case 's':
+            return on_complete(frame, out);
+        case '1': {
+            if (front != Kind::parse && front != Kind::our_parse && front != Kind::our_step)
+                return server_broke("a ParseComplete nobody asked for", out);
+            const Expected entry = std::move(expected_.front());
+            expected_.pop();
+            if (front == Kind::our_step) return false;
+            if (!entry.unnamed) upstream_->prepared.add(entry.text);
+            return front == Kind::parse;
+        }
+        case '2':
+            if (front != Kind::bind && front != Kind::our_step) return server_broke("a BindComplete nobody asked for", out);
+            expected_.pop();
+            return front == Kind::bind;
+        case '3':
+            if (front != Kind::close && front != Kind::our_step) return server_broke("a CloseComplete nobody asked for", out);
+            expected_.pop();
+            return front == Kind::close;
+        case 't':
+            if (front != Kind::describe) return server_broke("a ParameterDescription nobody asked for", out);
+            return true;
+        case 'n':
+            if (front != Kind::describe && front != Kind::our_step) return server_broke("a NoData nobody asked for", out);
+            if (front == Kind::describe) expected_.pop();
+            return front == Kind::describe;
+        case 'T':
+            if (front == Kind::describe) {
+                expected_.pop();
+                return true;
+            }
+            if (front != Kind::query && front != Kind::our_query) return server_broke("a RowDescription nobody asked for", out);
+            return front == Kind::query;
+        case 'G':
+            if (front != Kind::query && front != Kind::execute) return server_broke("a CopyInResponse nobody asked for", out);
+            return on_copy_in();
+        case 'H':
+        case 'W':
+        case 'c':
+            if (front != Kind::query && front != Kind::execute) return server_broke("a copy nobody asked for", out);
+            return true;
+        case 'V':
+            if (front != Kind::query) return server_broke("a FunctionCallResponse nobody asked for", out);
+            return true;
+        default:
+            return server_broke("a message of an unknown type", out);
+    }
+}
+
+bool PostgresConversation::on_copy_in() {
+    // While it copies, the server ignores Sync and Flush: those that were sent right behind have no answer.
+    copying_in_ = true;
+    for (std::size_t i = 1; i < expected_.size();) {
+        if (expected_[i].kind == Kind::copy_end) {
+            copying_in_ = false;
+            break;
+        }
+        if (expected_.front().kind == Kind::execute && expected_[i].kind == Kind::sync) {
+            expected_.erase(i);
+        } else {
+            ++i;
+        }
+    }
+    return true;
+}
+
+bool PostgresConversation::on_error(const Frame& frame, Orders& out) {
+    const auto error = parse_error(frame.body());
+    if (!error) return server_broke("a malformed ErrorResponse", out);
+    if (error->fatal()) {  // its farewell: what the client is told depends on what was under way
+        fatal_.assign(frame.bytes);
+        return false;
+    }
+    if (expected_.empty()) return server_broke("an error nobody asked for", out);
+    error_since_ready_ = true;
+    copying_in_ = false;
+    const Kind front = expected_.front().kind;
+    if (front == Kind::our_query) {
+        settle_failed_ = true;
+        settle_error_.assign(frame.bytes);
+        return false;
+    }
+    if (error->sqlstate == "0A000" && error->routine == "RevalidateCachedQuery") {
+        ++database_.schema_epoch;  // the schema changed behind our back: prepared anew from here on
+    }
+    if (front == Kind::query) return true;
+    if (front == Kind::sync) return true;  // a deferred constraint, at commit
+    bool pass = true;
+    if (front == Kind::instead) {
+        out.reply_copy(expected_.front().text);
+        told_client_ = true;
+        pass = false;
+    }
+    // The server ignores what it has been sent up to the next Sync, so no answers to that.
+    while (!expected_.empty() && expected_.front().kind != Kind::sync && expected_.front().kind != Kind::query &&
+           expected_.front().kind != Kind::our_query) {
+        const Expected& entry = expected_.front();
+        if (entry.kind == Kind::parse) {
+            if (entry.unnamed) {
+                unnamed_.reset();
+                upstream_->unnamed_of = 0;
+            } else {
+                const auto mine = statements_.find(entry.client_name);
+                if (mine != statements_.end() && mine->second == entry.prepared) statements_.erase(mine);
+            }
+        } else if (entry.kind == Kind::our_parse && entry.unnamed) {
+            upstream_->unnamed_of = 0;
+        }
+        expected_.pop();
+    }
+    if (expected_.empty()) skip_to_sync_ = true;
+    return pass;
+}
+
+bool PostgresConversation::on_complete(const Frame& frame, Orders& out) {
+    if (expected_.empty()) return server_broke("an answer nobody asked for", out);
+    Expected& entry = expected_.front();
+    switch (entry.kind) {
+        case Kind::our_query:
+            return false;
+        case Kind::our_step:
+            expected_.pop();
+            return false;
+        case Kind::query:
+            if (entry.reading && entry.statement < entry.reading->analysis.statements.size()) {
+                const auto tag = frame.type == 'C' ? parse_command_complete(frame.body()) : std::string_view{};
+                if (!tag) return server_broke("a malformed CommandComplete", out);
+                apply(entry.reading->analysis.statements[entry.statement++], *tag, &out);
+            }
+            return true;
+        case Kind::execute: {
+            if (frame.type == 'C' && entry.reading) {
+                const auto tag = parse_command_complete(frame.body());
+                if (!tag) return server_broke("a malformed CommandComplete", out);
+                const std::shared_ptr<const Reading> reading = entry.reading;
+                for (const sql::Statement& statement : reading->analysis.statements) apply(statement, *tag, &out);
+            }
+            expected_.pop();
+            return true;
+        }
+        default:
+            return server_broke("an answer nobody asked for", out);
+    }
+}
+
+// ReadyForQuery. Whether it is passed on; what follows from it comes in on_ready_over(), when it has been.
+bool PostgresConversation::on_ready(const Frame& frame, Orders& out) {
+    const auto status = parse_ready_for_query(frame.body());
+    if (!status) return server_broke("a malformed ReadyForQuery", out);
+    while (!expected_.empty() && expected_.front().kind == Kind::copy_end) expected_.pop();
+    if (expected_.empty()) return server_broke("a ReadyForQuery nobody asked for", out);
+    const Kind front = expected_.front().kind;
+    if (front != Kind::query && front != Kind::sync && front != Kind::our_query)
+        return server_broke("a ReadyForQuery too early", out);
+    upstream_->status = *status;
+    ready_of_ = expected_.front().kind;
+    ready_purpose_ = expected_.front().purpose;
+    expected_.pop();
+    return front != Kind::our_query;
+}
+
+bool PostgresConversation::on_ready_over(Orders& out) {
+    copying_in_ = false;
+    if (ready_of_ == Kind::our_query) {
+        const bool failed = std::exchange(settle_failed_, false);
+        switch (ready_purpose_) {
+            case Expected::Purpose::settle:
+                if (!failed) {
+                    settled(out);
+                } else {
+                    settle_failed(out);
+                }
+                break;
+            case Expected::Purpose::audit:
+                end_audit(out, failed);
+                break;
+            case Expected::Purpose::step:
+            case Expected::Purpose::none:
+                break;
+        }
+        return upstream_ != nullptr;
+    }
+    const bool error = std::exchange(error_since_ready_, false);
+    out.finished(error ? Outcome::client_fault : Outcome::ok);
+    if (upstream_->status == 'I') {
+        end_transaction(!error);
+        commit_sent_ = false;
+    }
+    if (!expected_.empty()) {
+        tell_due(out);
+        if (!expected_.empty()) return true;
+    }
+    if (upstream_->status != 'I' || skip_to_sync_ || client_rest_ > 0) {
+        return true;
+    }
+    safe_ = true;
+    told_client_ = false;
+    portals_.clear();
+    unnamed_portal_.reset();
+    if (audit_pins_ || audit_settings_) {
+        begin_audit(out);
+        return true;
+    }
+    lease_may_end(out);
+    return upstream_ != nullptr;
+}
+
+void PostgresConversation::lease_may_end(Orders& out) {
+    if (!transaction_mode() || pinned()) {
+        if (draining_) {
+            const Left left = left_behind();
+            lost_sight();
+            out.close(left);
+            say_goodbye(out);
+        }
+        return;
+    }
+    give_back(out);
+}
+
+}  // namespace breakwater::postgres

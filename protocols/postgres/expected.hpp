@@ -1,0 +1,79 @@
+// What the server still owes: one entry for each message sent that has an answer of its own, in order. Some are ours
+// (an injected Parse, a settling query) and are swallowed; some are not the server's at all but must be told in order
+// (a ParseComplete for a statement that is there already).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "protocols/postgres/prepared.hpp"
+
+namespace breakwater::postgres {
+
+struct Expected {
+    enum class Kind : std::uint8_t {
+        query,         // the client's simple query, or function call: ends with ReadyForQuery
+        sync,          // the client's Sync: likewise
+        our_query,     // a simple query of ours: likewise, swallowed
+        parse,
+        bind,
+        describe,
+        execute,
+        close,
+        copy_end,      // CopyDone, CopyFail: no answer of its own; tells which Syncs came before it
+        our_parse,     // an injected Parse; its failure is told to the client, who caused it
+        our_step,      // an injected Bind, Execute or Close: swallowed
+        told,          // nothing is owed; `text` is for the client when it is this entry's turn
+        instead,       // a message that is bound to fail; `text` is told instead of the server's error
+    };
+    enum class Purpose : std::uint8_t { none, settle, audit, step };  // of our_query
+    Kind kind = Kind::query;
+    Purpose purpose = Purpose::none;
+    bool unnamed = false;                      // parse, our_parse: of the unnamed statement
+    std::uint16_t statement = 0;               // query: how many of its statements are answered
+    PreparedRef prepared;                      // parse, our_parse
+    std::shared_ptr<const Reading> reading;    // query, execute: what it does, where that matters
+    std::string text;                          // parse, our_parse, close: name on the server; told, instead: bytes
+    std::string client_name;                   // parse: the name the client gave
+};
+
+// A queue that costs nothing while empty.
+class Expectations {
+  public:
+    bool empty() const { return head_ == entries_.size(); }
+    std::size_t size() const { return entries_.size() - head_; }
+    Expected& front() { return entries_[head_]; }
+    Expected& operator[](std::size_t i) { return entries_[head_ + i]; }
+    Expected& push(Expected::Kind kind) {
+        Expected& entry = entries_.emplace_back();
+        entry.kind = kind;
+        return entry;
+    }
+    void pop() {
+        if (++head_ == entries_.size()) {
+            entries_.clear();
+            head_ = 0;
+            if (entries_.capacity() > kKeep) entries_.shrink_to_fit();
+        } else if (head_ > 1024 && head_ > entries_.size() / 2) {
+            entries_.erase(entries_.begin(), entries_.begin() + static_cast<std::ptrdiff_t>(head_));
+            head_ = 0;
+        }
+    }
+    void erase(std::size_t i) { entries_.erase(entries_.begin() + static_cast<std::ptrdiff_t>(head_ + i)); if (head_ == entries_.size()) { entries_.clear(); head_ = 0; } }
+    void clear() {
+        std::vector<Expected>().swap(entries_);
+        head_ = 0;
+    }
+    void idle() {  // keeps no memory for a client that does nothing
+        if (empty() && entries_.capacity() > 0) clear();
+    }
+
+  private:
+    static constexpr std::size_t kKeep = 64;
+    std::vector<Expected> entries_;
+    std::size_t head_ = 0;
+};
+
+}  // namespace breakwater::postgres

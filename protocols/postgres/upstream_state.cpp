@@ -1,0 +1,48 @@
+#include "protocols/postgres/upstream_state.hpp"
+
+#include "protocols/postgres/wire.hpp"
+
+namespace breakwater::postgres {
+
+bool PostgresUpstream::on_idle_bytes(ByteView bytes) {
+    constexpr std::size_t kLimit = 64 * 1024;
+    idle_.append(bytes);
+    ByteView rest = idle_;
+    for (;;) {
+        const Frame frame = next_frame(rest);
+        if (frame.status == Frame::Status::malformed) return false;
+        if (frame.status != Frame::Status::whole) break;
+        switch (frame.type) {
+            case 'S': {  // a configuration reload at the server
+                const auto status = parse_parameter_status(frame.body());
+                if (!status) return false;
+                auto changed = std::make_shared<Parameters>(*parameters);
+                (*changed)[std::string(status->name)] = status->value;
+                parameters = std::move(changed);
+                break;
+            }
+            case 'N':  // a notice or notification of nobody in particular: must not reach the next client
+            case 'A':
+                break;
+            default:  // an unsolicited error is a farewell, anything else breaks the protocol
+                return false;
+        }
+        rest.remove_prefix(frame.size);
+    }
+    idle_.erase(0, idle_.size() - rest.size());
+    return idle_.size() <= kLimit;
+}
+
+UpstreamState::ServerRole PostgresUpstream::role() const {
+    const auto standby = parameters->find("in_hot_standby");  // reported since PostgreSQL 14
+    if (standby == parameters->end()) return ServerRole::unknown;
+    return standby->second == "on" ? ServerRole::replica : ServerRole::primary;
+}
+
+std::string PostgresUpstream::goodbye() const {
+    std::string bytes;
+    frontend::terminate(bytes);
+    return bytes;
+}
+
+}  // namespace breakwater::postgres

@@ -1,0 +1,78 @@
+// What we remember of one server connection. Filled by its greeting, kept up by whoever holds it; it may serve clients
+// of one worker and later of another, so nothing here points at a client.
+#pragma once
+
+#include <list>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "protocols/core/protocol.hpp"
+#include "protocols/postgres/framer.hpp"
+#include "protocols/postgres/settings.hpp"
+
+namespace breakwater::postgres {
+
+// The parameters a server reports (ParameterStatus); shared while they are the same.
+using Parameters = std::map<std::string, std::string, std::less<>>;
+using ParametersRef = std::shared_ptr<const Parameters>;
+
+// Which prepared statements a connection has, the last used first. Past the limit the oldest is closed.
+class PreparedNames {
+  public:
+    bool use(const std::string& name) {  // known: it is now the last used
+        const auto found = places_.find(name);
+        if (found == places_.end()) return false;
+        order_.splice(order_.begin(), order_, found->second);
+        return true;
+    }
+    bool has(const std::string& name) const { return places_.contains(name); }
+    void add(const std::string& name) {
+        if (use(name)) return;
+        order_.push_front(name);
+        places_[name] = order_.begin();
+    }
+    void drop(const std::string& name) {
+        const auto found = places_.find(name);
+        if (found == places_.end()) return;
+        order_.erase(found->second);
+        places_.erase(found);
+    }
+    void clear() {
+        order_.clear();
+        places_.clear();
+    }
+    std::size_t size() const { return places_.size(); }
+    const std::list<std::string>& all() const { return order_; }
+    const std::string& oldest() const { return order_.back(); }
+
+  private:
+    std::list<std::string> order_;
+    std::unordered_map<std::string, std::list<std::string>::iterator> places_;
+};
+
+class PostgresUpstream final : public UpstreamState {
+  public:
+    bool on_idle_bytes(ByteView bytes) override;
+    ServerRole role() const override;
+    std::string goodbye() const override;
+
+    ParametersRef parameters = std::make_shared<const Parameters>();
+    std::uint32_t pid = 0;
+    std::string key;  // for cancelling; empty: the server gave none
+    SettingsRef have = no_settings();                    // set beyond what the login gave
+    PreparedNames prepared;                              // protocol-level names on it
+    std::uint64_t prepared_epoch = 0;                    // the schema's, when the oldest of them was made
+    std::map<std::string, std::string, std::less<>> by_sql;  // name -> PREPARE text of SQL-level ones
+    std::uint32_t unnamed_of = 0;                        // client whose unnamed statement it has; 0: nobody's
+    std::uint32_t distrusted_of = 0;                     // client that ran code we cannot see into; 0: none did
+    std::uint32_t last_client = 0;                       // who used it last: sequence state may be theirs
+    char status = 'I';
+    bool tls = false;
+
+  private:
+    std::string idle_;  // an incomplete message
+};
+
+}  // namespace breakwater::postgres
