@@ -22,6 +22,11 @@ Dial::Dial(Reactor& reactor, Resolver& resolver, DialTarget target, ErrandPtr er
                                        : "connecting timed out");
       }) {}
 
+Dial::Dial(Reactor& reactor, Resolver& resolver, Stream stream, ErrandPtr errand, Duration timeout, Done done)
+    : Dial(reactor, resolver, DialTarget{}, std::move(errand), timeout, std::move(done)) {
+    stream_ = std::move(stream);
+}
+
 Dial::~Dial() {
     *alive_ = false;
     if (stream_.open()) reactor_.remove(stream_.fd(), *this);
@@ -29,6 +34,14 @@ Dial::~Dial() {
 
 void Dial::start() {
     deadline_.after(timeout_);
+    if (stream_.open()) {
+        reactor_.defer([this, alive = alive_] {
+            if (!*alive) return;
+            if (!reactor_.add(stream_.fd(), *this)) return fail(FaultKind::network, std::strerror(errno));
+            connected();
+        });
+        return;
+    }
     if (const auto literal = literal_address(target_.host, target_.port)) {
         addresses_ = {*literal};
         // Not in the caller's stack: it may not be ready for the answer yet.
@@ -194,7 +207,7 @@ void Dial::finish(Result result) {
     stage_ = Stage::over;
     deadline_.cancel();
     const Done done = std::move(done_);
-    done(std::move(result));  // may destroy this
+    done(std::move(result));
 }
 
 }  // namespace breakwater::net

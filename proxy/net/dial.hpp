@@ -1,5 +1,6 @@
 // One connection attempt: resolve, connect, and run an errand (a login, a cancel) over it, TLS included, all before one
-// deadline. Owned by whoever wants the connection; destroying it abandons the attempt.
+// deadline. Owned by whoever wants the connection; destroying it abandons the attempt. Its owner hears of the end once,
+// and must not destroy it inside that call but after it (Reactor::defer).
 #pragma once
 
 #include <functional>
@@ -32,6 +33,8 @@ class Dial final : public Watch {
     using Done = std::function<void(Result)>;
 
     Dial(Reactor& reactor, Resolver& resolver, DialTarget target, ErrandPtr errand, Duration timeout, Done done);
+    // An errand over a connection that is open already (a reset, a ping).
+    Dial(Reactor& reactor, Resolver& resolver, Stream stream, ErrandPtr errand, Duration timeout, Done done);
     ~Dial();
     Dial(const Dial&) = delete;
     Dial& operator=(const Dial&) = delete;

@@ -313,6 +313,7 @@ void Pool::on_dialled(Attempts::iterator attempt, net::Dial::Result result) {
         return schedule_pump();
     }
     endpoint->on_connected();
+    if (!settings_->one_to_one) endpoint->remember(identity_);
     const auto role = state->role();
     if (role != UpstreamState::ServerRole::unknown)
         endpoint->set_role(role == UpstreamState::ServerRole::primary ? Role::primary : Role::replica);

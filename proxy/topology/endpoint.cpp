@@ -79,6 +79,16 @@ void Endpoint::on_change(std::function<void()> listener) {
     listener_ = std::move(listener);
 }
 
+void Endpoint::remember(IdentityRef identity) {
+    const std::lock_guard lock(mutex_);
+    remembered_ = std::move(identity);
+}
+
+IdentityRef Endpoint::remembered() const {
+    const std::lock_guard lock(mutex_);
+    return remembered_;
+}
+
 void Endpoint::suspect() {
     suspect_ = true;
     std::function<void()> listener;

@@ -13,6 +13,7 @@
 #include <string>
 
 #include "protocols/core/errand.hpp"
+#include "protocols/core/orders.hpp"
 #include "proxy/net/dial.hpp"
 #include "proxy/resilience/breaker.hpp"
 #include "proxy/resilience/retry_budget.hpp"
@@ -68,6 +69,10 @@ class Endpoint {
     bool may_connect(TimePoint now, TimePoint* when);  // takes a token of the connect rate; else says when
     bool may_retry(TimePoint now);                     // takes a token of the retry budget
 
+    // Somebody logged in like this: so may the watcher.
+    void remember(IdentityRef identity);
+    IdentityRef remembered() const;
+
     void set_role(Role role) { role_.store(role, std::memory_order_relaxed); }
     Role role() const { return role_.load(std::memory_order_relaxed); }
 
@@ -102,6 +107,7 @@ class Endpoint {
     std::map<std::string, std::uint64_t> connects_;
     std::uint64_t fed_ = 0;
     std::function<void()> listener_;
+    IdentityRef remembered_;
     std::atomic<bool> usable_{true}, suspect_{false};
     std::atomic<std::uint64_t> ok_{0};
     std::atomic<resilience::Epoch> epoch_{0};

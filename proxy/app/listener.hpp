@@ -1,0 +1,34 @@
+// A bound address: accepts clients and hands each to the worker with the fewest. Lives on the first worker.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "config/config.hpp"
+#include "proxy/net/reactor.hpp"
+
+namespace breakwater::app {
+
+class Listener final : public net::Watch {
+  public:
+    // Binds at once, throwing std::runtime_error; accepts from start() on. May be made on any thread.
+    Listener(const config::Listen& address, std::function<void(int fd, bool unix_socket)> on_client);
+    ~Listener();
+    Listener(const Listener&) = delete;
+    Listener& operator=(const Listener&) = delete;
+
+    void start(net::Reactor& reactor);  // on the reactor's thread, as stop()
+    void stop();
+    void on_events(std::uint32_t events) override;
+    const config::Listen& address() const { return address_; }
+
+  private:
+    config::Listen address_;
+    std::function<void(int, bool)> on_client_;
+    net::Reactor* reactor_ = nullptr;
+    std::unique_ptr<net::Timer> pause_;
+    int fd_ = -1;
+    bool watching_ = false;
+};
+
+}  // namespace breakwater::app

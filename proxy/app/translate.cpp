@@ -1,0 +1,144 @@
+#include "proxy/app/translate.hpp"
+
+#include <stdexcept>
+
+#include <fmt/format.h>
+
+#include "config/secret.hpp"
+#include "protocols/postgres/postgres.hpp"
+#include "proxy/app/tls.hpp"
+
+namespace breakwater::app {
+namespace {
+
+std::string secret(const std::string& file) {
+    auto text = config::read_secret(file);
+    if (!text) throw std::runtime_error(fmt::format("cannot read secret file {}", file));
+    return std::move(*text);
+}
+
+resilience::Jitter jitter(config::Jitter jitter) {
+    switch (jitter) {
+        case config::Jitter::none:
+            return resilience::Jitter::none;
+        case config::Jitter::additive:
+            return resilience::Jitter::additive;
+        case config::Jitter::equal:
+            return resilience::Jitter::equal;
+        case config::Jitter::full:
+            return resilience::Jitter::full;
+        case config::Jitter::decorrelated:
+            return resilience::Jitter::decorrelated;
+    }
+    return resilience::Jitter::additive;
+}
+
+postgres::Greeting::Tls greeting_tls(config::TlsMode mode) {
+    switch (mode) {
+        case config::TlsMode::disable:
+            return postgres::Greeting::Tls::disable;
+        case config::TlsMode::prefer:
+            return postgres::Greeting::Tls::prefer;
+        case config::TlsMode::require:
+            return postgres::Greeting::Tls::require;
+        case config::TlsMode::verify_full:
+            return postgres::Greeting::Tls::verify_full;
+    }
+    return postgres::Greeting::Tls::prefer;
+}
+
+topology::Role role(config::Role role) {
+    switch (role) {
+        case config::Role::automatic:
+            return topology::Role::unknown;
+        case config::Role::primary:
+            return topology::Role::primary;
+        case config::Role::replica:
+            return topology::Role::replica;
+    }
+    return topology::Role::unknown;
+}
+
+}  // namespace
+
+resilience::BreakerSettings breaker_settings(const config::Resilience& r) {
+    resilience::BreakerSettings settings;
+    settings.backoff = {.attempts = r.backoff.attempts, .base = r.backoff.base, .factor = r.backoff.factor,
+                        .max = r.backoff.max, .jitter = jitter(r.backoff.jitter), .stable_for = r.backoff.stable_for};
+    settings.window = r.breaker.window;
+    settings.min_requests = r.breaker.min_requests;
+    settings.failure_rate = r.breaker.failure_rate;
+    settings.consecutive_failures = r.breaker.consecutive_failures;
+    settings.slow_call = {r.breaker.slow_call.over, r.breaker.slow_call.rate};
+    settings.half_open_permits = r.breaker.half_open_permits;
+    settings.permit_for = std::max<resilience::Duration>(std::chrono::seconds(5), r.connect_timeout);
+    return settings;
+}
+
+Plan plan_for(const config::Database& database) {
+    Plan plan;
+    plan.name = database.name;
+    const config::Resilience& r = database.resilience;
+    const net::SslContextPtr tls = upstream_tls(database.upstream.tls);
+    for (const config::Endpoint& endpoint : database.endpoints) {
+        topology::EndpointSettings& settings = plan.endpoints.emplace_back();
+        const std::string& name = database.upstream.tls.server_name;
+        settings.target = {.host = endpoint.host, .port = endpoint.port, .tls = tls,
+                           .server_name = name.empty() ? endpoint.host : name,
+                           .verify_name = database.upstream.tls.mode == config::TlsMode::verify_full};
+        settings.address = endpoint.address();
+        settings.zone = endpoint.zone;
+        settings.fixed_role = role(endpoint.role);
+        settings.connect_timeout = r.connect_timeout;
+        settings.wake_probe = r.backoff.wake_probe;
+        settings.breaker = breaker_settings(r);
+        settings.connect_rate = {.per_second = r.connect_rate.per_second, .burst = r.connect_rate.burst};
+        settings.retry_budget.share = r.retry.budget;
+    }
+    auto pool = std::make_shared<pool::PoolSettings>();
+    pool->max_size = database.pool.max_size;
+    pool->min_idle = database.pool.min_idle;
+    pool->idle_timeout = database.pool.idle_timeout;
+    pool->max_lifetime = database.pool.max_lifetime;
+    pool->queue_timeout = database.pool.queue_timeout;
+    pool->hold_timeout = r.hold.timeout;
+    pool->database = database.name;
+    plan.session.pool = std::move(pool);
+    const ServerTls client_tls = server_tls(database.client.tls, "postgresql");
+    plan.session.tls = client_tls.context;
+    plan.session.max_connections = database.client.max_connections;
+    plan.session.idle_timeout = database.client.idle_timeout;
+    plan.session.deadline = r.deadline;
+    plan.session.retry_attempts = r.retry.attempts;
+    plan.hold = {.max_waiting = r.hold.max_waiting, .max_bytes = r.hold.max_bytes};
+
+    postgres::Options options;
+    options.database = database.name;
+    options.mode = database.pool.mode == config::PoolMode::session ? postgres::PoolMode::session : postgres::PoolMode::transaction;
+    options.auth = database.client.auth == config::ClientAuth::trust ? postgres::ClientAuth::trust : postgres::ClientAuth::password;
+    options.tls_offered = client_tls.context != nullptr;
+    options.tls_required = database.client.tls.require;
+    options.tls_binding = client_tls.binding;
+    options.upstream_user = database.upstream.user;
+    if (!database.upstream.password_file.empty()) options.upstream_password = secret(database.upstream.password_file);
+    options.upstream_tls = greeting_tls(database.upstream.tls.mode);
+    std::map<std::string, postgres::User, std::less<>> users;
+    for (const config::User& user : database.client.users) users[user.name] = postgres::make_user(secret(user.password_file));
+    plan.protocol = [options, users] { return std::make_unique<postgres::Postgres>(options, users); };
+    return plan;
+}
+
+std::vector<std::string> files_of(const config::Database& database) {
+    std::vector<std::string> files;
+    const auto add = [&](const std::string& file) {
+        if (!file.empty()) files.push_back(file);
+    };
+    add(database.upstream.password_file);
+    for (const config::User& user : database.client.users) add(user.password_file);
+    for (const std::string* file : {&database.client.tls.cert, &database.client.tls.key, &database.client.tls.ca,
+                                    &database.upstream.tls.cert, &database.upstream.tls.key, &database.upstream.tls.ca})
+        add(*file);
+    return files;
+}
+
+}  // namespace breakwater::app

@@ -1,0 +1,31 @@
+// From configuration to what the engine runs on: the only place that knows both.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/config.hpp"
+#include "proxy/session/database.hpp"
+#include "proxy/topology/endpoint.hpp"
+
+namespace breakwater::app {
+
+// Everything of one database that a worker needs, made anew at start and at each reload.
+struct Plan {
+    std::string name;
+    std::vector<topology::EndpointSettings> endpoints;
+    session::Settings session;                                      // its pool settings have no endpoints yet
+    resilience::HoldLimits hold;
+    std::function<std::unique_ptr<Protocol>()> protocol;            // one for each worker
+};
+
+// Throws std::runtime_error for a secret or certificate that cannot be read.
+Plan plan_for(const config::Database& database);
+
+// The files whose change asks for a new plan: passwords and certificates.
+std::vector<std::string> files_of(const config::Database& database);
+
+resilience::BreakerSettings breaker_settings(const config::Resilience& resilience);
+
+}  // namespace breakwater::app
