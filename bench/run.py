@@ -29,6 +29,10 @@ MIB_ROW = 1024 * 1024
 PARTS = ("load", "rows", "idle", "crowd", "workers", "syscalls")
 
 
+class GaveUp(Exception):
+    """Out of time, or told to stop: not a BenchError, since no part of the bench may catch it and go on."""
+
+
 def note(text):
     print(text, file=sys.stderr, flush=True)
 
@@ -278,7 +282,7 @@ def main(arguments):
     options = parse(arguments)
 
     def give_up(number, _):
-        raise BenchError(f"gave up: {'--limit is over' if number == signal.SIGALRM else signal.Signals(number).name}")
+        raise GaveUp(f"gave up: {'--limit is over' if number == signal.SIGALRM else signal.Signals(number).name}")
 
     for number in (signal.SIGALRM, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, give_up)
@@ -292,7 +296,7 @@ def main(arguments):
             if limit < max(options.crowd_clients, 2 * options.idle_clients) + 300:  # HAProxy: two files a client
                 bench.problem(f"only {limit} open files are allowed: the crowds may not fit")
             bench.run()
-    except BenchError as problem:
+    except (BenchError, GaveUp) as problem:
         if not bench:
             raise
         bench.problem(str(problem))
