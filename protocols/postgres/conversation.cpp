@@ -65,7 +65,7 @@ void PostgresConversation::identify(Orders& out) {
     long_key_ = startup.minor() >= 2;
     const Options& options = database_.options();
     if (startup.replication != StartupMessage::Replication::none) {
-        auto own = std::make_shared<PostgresIdentity>("replication\0" + std::to_string(id_));
+        auto own = std::make_shared<PostgresIdentity>(std::string("replication") + '\0' + std::to_string(id_));
         own->user = options.upstream_user.value_or(startup.user);
         own->database = startup.database;
         own->password = options.upstream_password;

@@ -7,6 +7,18 @@ namespace breakwater::postgres {
 namespace {
 constexpr std::string_view kRole = "role", kSessionAuthorization = "session_authorization";
 bool is_identity(std::string_view name) { return name == kRole || name == kSessionAuthorization; }
+
+// A placeholder's name has dots between its parts, each an identifier.
+std::string quote_setting(std::string_view name) {
+    std::string quoted;
+    for (;;) {
+        const std::size_t dot = name.find('.');
+        quoted += quote_identifier(name.substr(0, dot));
+        if (dot == std::string_view::npos) return quoted;
+        quoted += '.';
+        name.remove_prefix(dot + 1);
+    }
+}
 }  // namespace
 
 SettingsRef no_settings() {
@@ -68,18 +80,7 @@ std::string settle_sql(const Settings& have, const Settings& want, bool distrust
     if (drop_identity) sql += "RESET SESSION AUTHORIZATION;RESET ROLE;";
     if (distrust) sql += "RESET ALL;";
     for (const auto& [name, value] : have) {
-        if (!distrust && !is_identity(name) && !want.contains(name)) sql += "RESET " + [&] {
-            // A placeholder's name has dots between its parts, each an identifier.
-            std::string quoted;
-            std::size_t from = 0;
-            for (;;) {
-                const std::size_t dot = name.find('.', from);
-                quoted += quote_identifier(std::string_view(name).substr(from, dot == std::string::npos ? dot : dot - from));
-                if (dot == std::string::npos) return quoted;
-                quoted += '.';
-                from = dot + 1;
-            }
-        }() + ";";
+        if (!distrust && !is_identity(name) && !want.contains(name)) sql += "RESET " + quote_setting(name) + ";";
     }
     std::string sets;
     for (const auto& [name, value] : want) {

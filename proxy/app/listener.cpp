@@ -11,8 +11,7 @@
 
 namespace breakwater::app {
 
-Listener::Listener(const config::Listen& address, std::function<void(int, bool)> on_client)
-    : address_(address), on_client_(std::move(on_client)) {
+Listener::Listener(const config::Listen& address) : address_(address) {
     fd_ = address.is_unix() ? net::listen_unix(address.path) : net::listen_tcp(address.host, address.port);
 }
 

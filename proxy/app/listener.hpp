@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "config/config.hpp"
@@ -12,11 +13,12 @@ namespace breakwater::app {
 class Listener final : public net::Watch {
   public:
     // Binds at once, throwing std::runtime_error; accepts from start() on. May be made on any thread.
-    Listener(const config::Listen& address, std::function<void(int fd, bool unix_socket)> on_client);
+    explicit Listener(const config::Listen& address);
     ~Listener();
     Listener(const Listener&) = delete;
     Listener& operator=(const Listener&) = delete;
 
+    void on_client(std::function<void(int fd, bool unix_socket)> callback) { on_client_ = std::move(callback); }
     void start(net::Reactor& reactor);  // on the reactor's thread, as stop()
     void stop();
     void on_events(std::uint32_t events) override;

@@ -44,6 +44,7 @@ void Database::on_endpoint_change() {
 }
 
 void Database::housekeep() {
+    note_holds();
     for (auto it = pools_.begin(); it != pools_.end();) {
         it->second->housekeep();
         // A pool nobody uses goes, so that identities that come once (a replication client) leave nothing behind.
@@ -53,6 +54,11 @@ void Database::housekeep() {
             ++it;
         }
     }
+}
+
+void Database::note_holds() {
+    const TimePoint oldest = oldest_hold();
+    stats_.oldest_hold.store(oldest == TimePoint::max() ? 0 : oldest.time_since_epoch().count(), std::memory_order_relaxed);
 }
 
 void Database::drain() {

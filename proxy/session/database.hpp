@@ -28,6 +28,7 @@ struct alignas(64) Stats {
     std::atomic<std::uint64_t> requests_ok{0}, requests_error{0}, requests_rejected{0};
     std::atomic<std::uint64_t> retries_ok{0}, retries_failed{0}, retries_denied{0};
     std::atomic<std::uint64_t> hold_expired{0}, errors_avoided{0};
+    std::atomic<net::TimePoint::rep> oldest_hold{0};  // when it began; 0: nothing is held
     std::atomic<std::uint64_t> bytes_in{0}, bytes_out{0};
     telemetry::Histogram request_seconds{telemetry::request_buckets};
     telemetry::Histogram overhead_seconds{telemetry::overhead_buckets};
@@ -96,6 +97,7 @@ class Database {
     Shared& shared() { return *shared_; }
     Stats& stats() { return stats_; }
     TimePoint oldest_hold() const;
+    void note_holds();
     const std::unordered_map<std::string, std::unique_ptr<pool::Pool>>& pools() const { return pools_; }
 
   private:

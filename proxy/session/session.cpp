@@ -135,6 +135,13 @@ bool Session::read_client() {
     if (io.drained && !client_eof_) client_readable_ = false;
     last_active_ = worker_.reactor().now();
     Stats::bump(database_.stats().bytes_in, io.bytes);
+    if (turned_away_) {
+        Stats::bump(database_.stats().requests_rejected);
+        client_.write(database_.protocol().turn_away(
+            {Refusal::Reason::overloaded, database_.name(), "too many clients (" + std::to_string(database_.settings().max_connections) + ")", {}}));
+        hang_up();
+        return false;
+    }
     if (large) {
         std::string bytes;
         bytes.swap(in_);

@@ -26,6 +26,7 @@ class Session final : public net::Watch, public pool::Waiter {
     ~Session();
 
     void begin();
+    void turn_away() { turned_away_ = true; }  // too many clients: told so as soon as it has said something
     void on_events(std::uint32_t events) override;                                // the client's
     void on_upstream_events(pool::Upstream& upstream, std::uint32_t events) override;
     void on_lease(pool::Upstream& upstream) override;
@@ -91,6 +92,7 @@ class Session final : public net::Watch, public pool::Waiter {
     std::uint8_t retries_ = 0;
     bool draining_ = false;
     bool pumping_ = false;
+    bool turned_away_ = false;
     bool cancelling_ = false;                // it brought a cancel request and waits for its end
 };
 

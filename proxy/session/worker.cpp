@@ -36,13 +36,18 @@ std::uint32_t next_id() {
 }
 }  // namespace
 
+void Worker::clear() { sessions_.clear(); }
+
 void Worker::adopt_client(Database& database, int fd, bool unix_socket) {
     const std::uint32_t id = next_id();
     if (!unix_socket) net::tune_client_socket(fd);
+    const std::uint32_t others = database.shared().clients++;
+    database.shared().clients_total++;
     auto session = std::make_unique<Session>(*this, database, net::Stream(fd), id, unix_socket);
     Session& ref = *session;
     sessions_.emplace(id, std::move(session));
     count_.fetch_add(1, std::memory_order_relaxed);
+    if (others >= database.settings().max_connections) ref.turn_away();
     ref.begin();
 }
 

@@ -24,6 +24,10 @@ class Worker {
     void start();
     void post(std::function<void()> fn) { reactor_.post(std::move(fn)); }
     void stop_and_join();
+    void clear();  // after stop_and_join: ends what sessions are left
+    // A client is on its way here: counted at once, so that those that come together are spread.
+    void expect_client() { count_.fetch_add(1, std::memory_order_relaxed); }
+    void client_arrived() { count_.fetch_sub(1, std::memory_order_relaxed); }
     net::Reactor& reactor() { return reactor_; }
     std::size_t index() const { return index_; }
     std::uint32_t session_count() const { return count_.load(std::memory_order_relaxed); }

@@ -1,0 +1,89 @@
+// The whole proxy: workers, databases, listeners, watchers; what the admin listener asks and commands.
+// Lives on the control thread; what belongs to a worker is reached by post().
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "config/config.hpp"
+#include "config/secret.hpp"
+#include "proxy/admin/state.hpp"
+#include "proxy/app/listener.hpp"
+#include "proxy/app/translate.hpp"
+#include "proxy/session/worker.hpp"
+#include "proxy/topology/watcher.hpp"
+
+namespace breakwater::app {
+
+class EngineImpl final : public admin::Engine {
+  public:
+    EngineImpl(config::Config config, std::string config_file);
+    ~EngineImpl() override;
+
+    void start();  // binds everything, then serves; throws std::runtime_error
+    void stop();   // at once
+    bool drained() const;
+    bool draining() const { return draining_; }
+    const config::Config& config() const { return config_; }
+    void poll_files();  // about once a second: secrets and certificates that changed
+    std::function<void(const config::Config&)> on_reloaded;  // the control thread's own parts follow
+
+    admin::EngineView view() override;
+    std::string config_json() override;
+    Done trip(const std::string& database, const std::string& endpoint, std::chrono::seconds how_long,
+              const std::string& reason) override;
+    Done reset(const std::string& database, const std::string& endpoint) override;
+    Done reload() override;
+    Done drain() override;
+
+  private:
+    struct PerWorker {
+        explicit PerWorker(std::size_t index) : worker(index) {}
+        session::Worker worker;
+        std::map<std::string, std::unique_ptr<session::Database>> databases;
+        std::vector<std::unique_ptr<session::Database>> retired;  // removed by a reload; their sessions end in time
+    };
+    struct Served {  // a database as the control thread knows it
+        config::Database config;
+        std::shared_ptr<session::Shared> shared;
+        std::vector<topology::EndpointRef> endpoints;
+        std::vector<std::unique_ptr<Listener>> listeners;
+        std::vector<std::unique_ptr<topology::Watcher>> watchers;  // made and ended on the first worker
+        std::vector<session::Stats*> stats;                        // one for each worker
+        std::vector<config::SecretFile> files;
+        std::uint64_t epoch = 0;
+    };
+    using ServedPtr = std::shared_ptr<Served>;
+
+    ServedPtr serve(const config::Database& database, const Plan& plan);
+    void change(Served& served, const config::Database& database, const Plan& plan, bool new_epoch);
+    void retire(const ServedPtr& served);
+    void listen(Served& served, std::vector<std::unique_ptr<Listener>> fresh);
+    std::vector<std::unique_ptr<Listener>> bind(const config::Database& database, const Served* before);
+    void watch(Served& served, const topology::EndpointRef& endpoint);
+    void on_endpoint_change(const std::string& database, const topology::Endpoint* endpoint);
+    void on_client(const std::string& database, std::shared_ptr<session::Shared> shared, int fd, bool unix_socket);
+    void on_worker(std::size_t index, std::function<void(PerWorker&)> work, bool wait = false);
+    admin::DatabaseView view_of(Served& served);
+    std::vector<topology::EndpointRef> find(const std::string& database, const std::string& endpoint, Done& done);
+
+    config::Config config_;
+    const std::string config_file_;
+    const std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+    std::unique_ptr<net::Resolver> resolver_;
+    std::vector<std::unique_ptr<PerWorker>> workers_;
+    std::map<std::string, ServedPtr> served_;
+    std::vector<ServedPtr> retired_;
+    std::vector<std::string> order_;  // of the file
+    std::atomic<bool> draining_{false};
+    bool ready_ = false, running_ = false;
+    std::uint64_t reloads_ok_ = 0, reloads_failed_ = 0;
+    std::uint64_t seed_ = 0;
+};
+
+}  // namespace breakwater::app
