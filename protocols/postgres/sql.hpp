@@ -98,8 +98,7 @@ struct SetOp {
     std::string name;  // lower case; empty for reset_all
     // What set_config(name, value) needs for the same effect. None for set or set_local: not understood (an INTERVAL as
     // time zone, FROM CURRENT, ...), ask the server afterwards.
-    std::optional<std::string> value;
-    // SET LOCAL x = DEFAULT is {set_local, x, none} too.
+    std::optional<std::string> value;  // SET LOCAL x = DEFAULT has none either
     friend bool operator==(const SetOp&, const SetOp&) = default;
 };
 

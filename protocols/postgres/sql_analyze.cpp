@@ -122,12 +122,21 @@ void fetch(Cursor& c, Statement& out) {
 void discard(Cursor& c, Statement& out) {
     c.advance();
     switch (c.token().word) {
-        case Word::all_: out.effects |= Effect::discard_all | Effect::no_transaction; break;
+        case Word::all_:
+            out.effects |= Effect::discard_all | Effect::no_transaction;
+            break;
         case Word::temp_:
-        case Word::temporary_: out.effects |= Effect::discard_temp; break;
-        case Word::plans_: out.effects |= Effect::discard_plans; break;
-        case Word::sequences_: out.effects |= Effect::discard_sequences; break;
-        default: out.effects |= kUnknown;
+        case Word::temporary_:
+            out.effects |= Effect::discard_temp;
+            break;
+        case Word::plans_:
+            out.effects |= Effect::discard_plans;
+            break;
+        case Word::sequences_:
+            out.effects |= Effect::discard_sequences;
+            break;
+        default:
+            out.effects |= kUnknown;
     }
 }
 
@@ -191,8 +200,11 @@ void explain(Cursor& c, Statement& out) {
     switch (c.token().word) {
         case Word::explain_:
         case Word::prepare_:
-        case Word::set_: out.effects |= kUnknown; return;  // nothing the server explains
-        default: break;
+        case Word::set_:
+            out.effects |= kUnknown;
+            return;  // nothing the server explains
+        default:
+            break;
     }
     Statement inner;
     parse_statement(c, inner);
@@ -231,28 +243,46 @@ void dispatch(Cursor& c, Statement& out) {
         case Word::insert_:
         case Word::update_:
         case Word::delete_:
-        case Word::merge_: return query(c, out);
-        case Word::begin_: out.effects |= Effect::begin; return;
+        case Word::merge_:
+            return query(c, out);
+        case Word::begin_:
+            out.effects |= Effect::begin;
+            return;
         case Word::start_:
             c.advance();
             out.effects |= c.is(Word::transaction_) ? Effects(Effect::begin) : kUnknown;
             return;
         case Word::commit_:
-        case Word::end_: return end_of_transaction(c, out, Effect::commit);
+        case Word::end_:
+            return end_of_transaction(c, out, Effect::commit);
         case Word::rollback_:
-        case Word::abort_: return end_of_transaction(c, out, Effect::rollback);
-        case Word::savepoint_: c.advance(); return named(c, out, Effect::savepoint);
-        case Word::release_: return release(c, out);
-        case Word::set_: return parse_set(c, out);
-        case Word::reset_: return parse_reset(c, out);
-        case Word::show_: out.effects |= Effect::read; return;
-        case Word::discard_: return discard(c, out);
-        case Word::prepare_: return prepare(c, out);
-        case Word::execute_: return execute(c, out);
-        case Word::deallocate_: return deallocate(c, out);
-        case Word::declare_: return declare(c, out);
+        case Word::abort_:
+            return end_of_transaction(c, out, Effect::rollback);
+        case Word::savepoint_:
+            c.advance();
+            return named(c, out, Effect::savepoint);
+        case Word::release_:
+            return release(c, out);
+        case Word::set_:
+            return parse_set(c, out);
+        case Word::reset_:
+            return parse_reset(c, out);
+        case Word::show_:
+            out.effects |= Effect::read;
+            return;
+        case Word::discard_:
+            return discard(c, out);
+        case Word::prepare_:
+            return prepare(c, out);
+        case Word::execute_:
+            return execute(c, out);
+        case Word::deallocate_:
+            return deallocate(c, out);
+        case Word::declare_:
+            return declare(c, out);
         case Word::fetch_:
-        case Word::move_: return fetch(c, out);
+        case Word::move_:
+            return fetch(c, out);
         case Word::close_:
             c.advance();
             if (c.is(Word::all_)) {
@@ -260,15 +290,20 @@ void dispatch(Cursor& c, Statement& out) {
                 return;
             }
             return named(c, out, Effect::close_cursor);
-        case Word::listen_: return channel(c, out, Effect::listen);
-        case Word::unlisten_: return channel(c, out, Effect::unlisten);
+        case Word::listen_:
+            return channel(c, out, Effect::listen);
+        case Word::unlisten_:
+            return channel(c, out, Effect::unlisten);
         case Word::notify_:
             channel(c, out, Effect::notify);
             out.effects |= Effect::write;
             return;
-        case Word::copy_: return copy(c, out);
-        case Word::explain_: return explain(c, out);
-        default: return parse_utility(c, out);
+        case Word::copy_:
+            return copy(c, out);
+        case Word::explain_:
+            return explain(c, out);
+        default:
+            return parse_utility(c, out);
     }
 }
 
@@ -276,6 +311,7 @@ void dispatch(Cursor& c, Statement& out) {
 
 void parse_statement(Cursor& c, Statement& out) {
     dispatch(c, out);
+    if (out.effects.empty()) out.effects |= kUnknown;  // what should follow is missing: the server will refuse it
     c.skip_statement();
 }
 
@@ -283,7 +319,8 @@ Analysis analyze(std::string_view sql, LexOptions options) {
     Analysis out;
     Cursor c(sql, options.standard_conforming_strings);
     for (;;) {
-        while (c.accept(';')) {}
+        while (c.accept(';')) {
+        }
         if (c.token().kind == Kind::end || c.token().kind == Kind::cut) {
             if (c.token().kind == Kind::cut) out.incomplete = true;
             break;
@@ -316,10 +353,10 @@ bool ascii_safe_encoding(std::string_view client_encoding) {
         if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 0x20);
         if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9')) plain.push_back(c);
     }
-    constexpr std::string_view kUnsafe[] = {"sjis",  "shiftjis", "mskanji", "win932",  "windows932",
-                                            "shiftjis2004", "sjis2004", "big5", "win950", "windows950",
-                                            "gbk",   "win936",   "windows936", "uhc",  "win949",
-                                            "windows949", "gb18030", "johab"};
+    constexpr std::string_view kUnsafe[] = {"sjis",         "shiftjis", "mskanji",    "win932", "windows932",
+                                            "shiftjis2004", "sjis2004", "big5",       "win950", "windows950",
+                                            "gbk",          "win936",   "windows936", "uhc",    "win949",
+                                            "windows949",   "gb18030",  "johab"};
     return std::find(std::begin(kUnsafe), std::end(kUnsafe), plain) == std::end(kUnsafe);
 }
 

@@ -67,8 +67,10 @@ void create(Cursor& c, Statement& out) {
     const bool materialized = c.back(1).is(Word::materialized_);
     switch (c.token().word) {
         case Word::function_:
-        case Word::procedure_: return routine(c, out);
-        case Word::table_: return table(c, out);
+        case Word::procedure_:
+            return routine(c, out);
+        case Word::table_:
+            return table(c, out);
         case Word::view_:
             if (materialized) return table(c, out);
             break;
@@ -78,9 +80,14 @@ void create(Cursor& c, Statement& out) {
             break;
         case Word::database_:
         case Word::tablespace_:
-        case Word::subscription_: out.effects |= Effect::no_transaction; break;
-        case Word::extension_: out.effects |= Effect::opaque; break;  // runs a script
-        default: break;
+        case Word::subscription_:
+            out.effects |= Effect::no_transaction;
+            break;
+        case Word::extension_:
+            out.effects |= Effect::opaque;
+            break;  // runs a script
+        default:
+            break;
     }
     skip_looking_for_temp(c, out);
 }
@@ -105,12 +112,15 @@ void drop(Cursor& c, Statement& out) {
     switch (c.token().word) {
         case Word::database_:
         case Word::tablespace_:
-        case Word::subscription_: out.effects |= Effect::no_transaction; break;
+        case Word::subscription_:
+            out.effects |= Effect::no_transaction;
+            break;
         case Word::index_:
             c.advance();
             if (c.is(Word::concurrently_)) out.effects |= Effect::no_transaction;
             break;
-        default: break;
+        default:
+            break;
     }
 }
 
@@ -145,28 +155,45 @@ void cluster(Cursor& c, Statement& out) {
 
 void parse_utility(Cursor& c, Statement& out) {
     switch (c.token().word) {
-        case Word::create_: return create(c, out);
-        case Word::alter_: return alter(c, out);
-        case Word::drop_: return drop(c, out);
-        case Word::reindex_: return reindex(c, out);
-        case Word::cluster_: return cluster(c, out);
+        case Word::create_:
+            return create(c, out);
+        case Word::alter_:
+            return alter(c, out);
+        case Word::drop_:
+            return drop(c, out);
+        case Word::reindex_:
+            return reindex(c, out);
+        case Word::cluster_:
+            return cluster(c, out);
         case Word::comment_:
         case Word::grant_:
         case Word::revoke_:
         case Word::security_:
         case Word::reassign_:
         case Word::import_:
-        case Word::refresh_: out.effects |= kDdl; return;
+        case Word::refresh_:
+            out.effects |= kDdl;
+            return;
         case Word::truncate_:
         case Word::analyze_:
         case Word::analyse_:
-        case Word::checkpoint_: out.effects |= Effect::write; return;
-        case Word::vacuum_: out.effects |= Effect::write | Effect::no_transaction; return;
-        case Word::lock_: out.effects |= Effect::lock | Effect::write; return;
+        case Word::checkpoint_:
+            out.effects |= Effect::write;
+            return;
+        case Word::vacuum_:
+            out.effects |= Effect::write | Effect::no_transaction;
+            return;
+        case Word::lock_:
+            out.effects |= Effect::lock | Effect::write;
+            return;
         case Word::do_:
         case Word::call_:
-        case Word::load_: out.effects |= Effect::opaque | Effect::write; return;
-        default: out.effects |= Effect::unknown | Effect::opaque | Effect::write; return;
+        case Word::load_:
+            out.effects |= Effect::opaque | Effect::write;
+            return;
+        default:
+            out.effects |= Effect::unknown | Effect::opaque | Effect::write;
+            return;
     }
 }
 

@@ -90,9 +90,9 @@ void Lexer::next(Token& token) {
                 const char lower = static_cast<char>(c | 0x20);
                 if (*p == '\'' && (lower == 'e' || lower == 'b' || lower == 'x' || lower == 'n')) {
                     at_ = p;
-                    quoted(token, lower == 'e'             ? Token::How::escape
-                                  : lower == 'n'           ? Token::How::plain
-                                                           : Token::How::bits);
+                    quoted(token, lower == 'e'   ? Token::How::escape
+                                  : lower == 'n' ? Token::How::plain
+                                                 : Token::How::bits);
                     return;
                 }
                 if (lower == 'u' && *p == '&' && end_ - p > 1) {
@@ -114,7 +114,9 @@ void Lexer::next(Token& token) {
             at_ = p;
             break;
         }
-        case digit: number(token); break;
+        case digit:
+            number(token);
+            break;
         case self:
             if (c == '.' && end_ - at_ > 1 && class_of(at_[1]) == digit) {
                 number(token);
@@ -128,9 +130,15 @@ void Lexer::next(Token& token) {
             token.kind = Token::Kind::punct;
             ++at_;
             break;
-        case oper: operators(token); break;
-        case quote: quoted(token, Token::How::plain); return;
-        case dquote: quoted_name(token); return;
+        case oper:
+            operators(token);
+            break;
+        case quote:
+            quoted(token, Token::How::plain);
+            return;
+        case dquote:
+            quoted_name(token);
+            return;
         case dollar:
             if (end_ - at_ > 1 && class_of(at_[1]) == digit) {
                 ++at_;
@@ -345,14 +353,26 @@ bool escape(std::string_view body, std::size_t& i, std::string& out) {
     const char c = body[i++];
     unsigned value = 0;
     switch (c) {
-        case 'b': out.push_back('\b'); return true;
-        case 'f': out.push_back('\f'); return true;
-        case 'n': out.push_back('\n'); return true;
-        case 'r': out.push_back('\r'); return true;
-        case 't': out.push_back('\t'); return true;
-        case 'v': return false;  // a control character since version 16, a v before
+        case 'b':
+            out.push_back('\b');
+            return true;
+        case 'f':
+            out.push_back('\f');
+            return true;
+        case 'n':
+            out.push_back('\n');
+            return true;
+        case 'r':
+            out.push_back('\r');
+            return true;
+        case 't':
+            out.push_back('\t');
+            return true;
+        case 'v':
+            return false;  // a control character since version 16, a v before
         case 'u':
-        case 'U': return false;  // depends on the server's encoding
+        case 'U':
+            return false;  // depends on the server's encoding
         case 'x':
             if (i == body.size() || hex_digit(body[i]) < 0) break;
             for (int n = 0; n < 2 && i < body.size() && hex_digit(body[i]) >= 0; ++n)

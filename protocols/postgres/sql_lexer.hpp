@@ -14,15 +14,15 @@ namespace breakwater::postgres::sql {
 struct Token {
     enum class Kind : std::uint8_t {
         end,
-        word,     // name or keyword, not quoted
-        quoted,   // "name", U&"name"
-        string,   // any literal in quotes; how says which
+        word,    // name or keyword, not quoted
+        quoted,  // "name", U&"name"
+        string,  // any literal in quotes; how says which
         number,
-        param,    // $1
-        op,       // operator of several characters, or one that is no punct
-        punct,    // ( ) [ ] , ; . : = + - and their like: one character
-        bad,      // a byte no token begins with
-        cut,      // the text ended inside a literal, quoted name or comment
+        param,  // $1
+        op,     // operator of several characters, or one that is no punct
+        punct,  // ( ) [ ] , ; . : = + - and their like: one character
+        bad,    // a byte no token begins with
+        cut,    // the text ended inside a literal, quoted name or comment
     };
     enum class How : std::uint8_t { plain, escape, unicode, bits, dollar };
     Kind kind = Kind::end;

@@ -87,8 +87,8 @@ Effects scan_query(Cursor& cursor, unsigned floor = 0);
 // One whole statement into `out`; leaves the cursor at its end.
 void parse_statement(Cursor& cursor, Statement& out);
 void parse_utility(Cursor& cursor, Statement& out);  // DDL and all that parse_statement leaves over
-void parse_set(Cursor& cursor, Statement& out);    // at SET
-void parse_reset(Cursor& cursor, Statement& out);  // at RESET
+void parse_set(Cursor& cursor, Statement& out);      // at SET
+void parse_reset(Cursor& cursor, Statement& out);    // at RESET
 // At SELECT: the statement is SELECT set_config(literals) and nothing else. False: nothing has been touched.
 bool parse_set_config(Cursor& cursor, Statement& out);
 

@@ -10,17 +10,59 @@ constexpr Effects kOpaque = Effect::opaque | Effect::write;
 
 struct Scan {
     Effects effects;
-    bool target = false;       // behind INSERT INTO: the parenthesis to come is a list of columns
-    bool bracketed = false;    // seen DISTINCT ON (), OPERATOR (), RETURNING WITH (): a call may follow a )
-    std::uint64_t with = 0;    // bit per depth: in the list of a WITH, before its main statement
+    bool target = false;      // behind INSERT INTO: the parenthesis to come is a list of columns
+    bool bracketed = false;   // seen DISTINCT ON (), OPERATOR (), RETURNING WITH (): a call may follow a )
+    std::uint64_t with = 0;   // bit per depth: in the list of a WITH, before its main statement
+    std::uint64_t group = 0;  // bit per depth: in a GROUP BY, where ROLLUP () and CUBE () are no calls
 };
 
 std::uint64_t depth_bit(unsigned depth) { return depth < 64 ? 1ull << depth : 0; }
 
-// Behind this token, a keyword of category P is in the place where it belongs, and so not the name of a function.
-bool clause_word(const Token& before) {
-    return !(before.is(',') || before.is('(') || before.kind == Kind::op || before.is(Word::select_) ||
-             before.kind == Kind::end);
+// The nth token back is this keyword, and not a column or label of the same spelling: t.with, 1 AS with.
+bool keyword(const Cursor& c, unsigned n, Word word) {
+    return c.back(n).is(word) && !c.back(n + 1).is('.') && !c.back(n + 1).is(Word::as_);
+}
+
+// Is the keyword of category T or P before the cursor in the place where it belongs, and so not the name of a function?
+bool in_its_place(const Cursor& c, const Scan& scan) {
+    const Token& before = c.back(2);
+    const bool after_operand = (before.is(')') && !scan.bracketed) || before.is(']') || before.kind == Kind::quoted ||
+                               (before.kind == Kind::word && before.is(Word::none));
+    switch (c.back(1).word) {
+        case Word::rollup_:
+        case Word::cube_:
+            return (scan.group & depth_bit(c.depth())) && (keyword(c, 2, Word::by_) || before.is(','));
+        case Word::by_:
+            return keyword(c, 2, Word::group_) || keyword(c, 2, Word::order_) || keyword(c, 2, Word::partition_);
+        case Word::conflict_:
+            return keyword(c, 2, Word::on_);
+        case Word::zone_:
+            return keyword(c, 2, Word::time_);
+        case Word::sets_:
+            return keyword(c, 2, Word::grouping_);
+        case Word::materialized_:
+            return before.is(Word::as_) || keyword(c, 2, Word::not_);
+        case Word::set_:
+            return after_operand || keyword(c, 2, Word::update_);
+        case Word::second_:
+            return before.kind == Kind::string || keyword(c, 2, Word::interval_) || keyword(c, 2, Word::to_);
+        case Word::varying_:
+            return category(before.word) == Category::C || keyword(c, 2, Word::national_);
+        case Word::join_:
+            return after_operand || keyword(c, 2, Word::left_) || keyword(c, 2, Word::right_) ||
+                   keyword(c, 2, Word::inner_) || keyword(c, 2, Word::outer_) || keyword(c, 2, Word::full_) ||
+                   keyword(c, 2, Word::cross_) || keyword(c, 2, Word::natural_);
+        case Word::ilike_:
+        case Word::operator_:
+            return after_operand || before.kind == Kind::number || before.kind == Kind::string ||
+                   before.kind == Kind::param;
+        case Word::filter_:
+        case Word::over_:
+        case Word::repeatable_:
+            return before.is(')') && !scan.bracketed;
+        default:
+            return false;
+    }
 }
 
 // The cursor is at '(' and the token before it is a name.
@@ -30,21 +72,21 @@ bool is_call(const Cursor& c, const Scan& scan) {
     if (name.kind == Kind::word && !before->is('.')) {
         switch (category(name.word)) {
             case Category::R:
-            case Category::C: return false;
+            case Category::C:
+                return false;
             case Category::T:
-                if (!name.is(Word::left_) && !name.is(Word::right_)) return false;
-                break;
             case Category::P:
-                if (clause_word(*before) || name.is(Word::rollup_) || name.is(Word::cube_)) return false;
+                if (in_its_place(c, scan)) return false;
                 break;
             case Category::U:
                 if (name.is(Word::first_) || name.is(Word::next_)) {
-                    if (before->is(Word::fetch_)) return false;
+                    if (keyword(c, 2, Word::fetch_)) return false;
                 } else if (name.is(Word::insert_) && before->is(Word::then_)) {
                     return false;
                 }
                 break;
-            case Category::none: break;
+            case Category::none:
+                break;
         }
     }
     if (before->is('.')) {  // a qualified type: look at what stands before its schema
@@ -52,11 +94,11 @@ bool is_call(const Cursor& c, const Scan& scan) {
         before = &c.back(4);
         return !(before->is_op("::") || before->is(Word::as_));
     }
-    if (before->is_op("::") || before->is(Word::as_)) return false;             // type, alias
-    if (before->is(Word::with_) || before->is(Word::recursive_)) return false;  // WITH name (columns)
-    if (before->is(',') && (scan.with & depth_bit(c.depth()))) return false;    // the next one
-    if (before->is(Word::tablesample_) && (name.is(Word::system_) || names(name, "bernoulli"))) return false;
-    if (before->is(')') && !scan.bracketed) return false;                     // (...) alias (columns)
+    if (before->is_op("::") || keyword(c, 2, Word::as_)) return false;                // type, alias
+    if (keyword(c, 2, Word::with_) || keyword(c, 2, Word::recursive_)) return false;  // WITH name (columns)
+    if (before->is(',') && (scan.with & depth_bit(c.depth()))) return false;          // the next one
+    if (keyword(c, 2, Word::tablesample_) && (name.is(Word::system_) || names(name, "bernoulli"))) return false;
+    if (before->is(')') && !scan.bracketed) return false;  // (...) alias (columns)
     // Two names in a row: the second is an alias with columns.
     if (before->kind == Kind::quoted || (before->kind == Kind::word && before->is(Word::none))) return false;
     return true;
@@ -79,23 +121,25 @@ Effects call_effects(const Cursor& c) {
 
 void open_parenthesis(const Cursor& c, Scan& scan) {
     const Token& before = c.back(1);
+    scan.with &= ~depth_bit(c.depth() + 1);
+    scan.group &= ~depth_bit(c.depth() + 1);
     if (!before.is_name()) {
         if (before.is(')')) scan.with &= ~depth_bit(c.depth());  // WITH ... AS (...) (SELECT ...)
         return;
     }
-    if ((before.is(Word::on_) && c.back(2).is(Word::distinct_)) || before.is(Word::operator_) || before.is(Word::with_))
-        scan.bracketed = true;
     if (scan.target) {
         scan.target = false;
         return;
     }
     if (is_call(c, scan)) scan.effects |= call_effects(c);
+    if ((before.is(Word::on_) && c.back(2).is(Word::distinct_)) || before.is(Word::operator_) || before.is(Word::with_))
+        scan.bracketed = true;
 }
 
 void into(const Cursor& c, Scan& scan) {
-    if (c.back(1).is(Word::insert_)) {
+    if (keyword(c, 1, Word::insert_)) {
         scan.target = true;
-    } else if (!c.back(1).is(Word::merge_)) {  // SELECT INTO
+    } else if (!keyword(c, 1, Word::merge_)) {  // SELECT INTO
         scan.effects |= Effect::write | Effect::ddl;
         Cursor ahead = c;
         ahead.advance();
@@ -108,7 +152,7 @@ void into(const Cursor& c, Scan& scan) {
 void word(const Cursor& c, Scan& scan) {
     const Token& t = c.token();
     const Token& before = c.back(1);
-    if (before.is(Word::with_)) {
+    if (keyword(c, 1, Word::with_)) {
         switch (t.word) {  // not the WITH that begins a list
             case Word::ordinality_:
             case Word::ties_:
@@ -123,11 +167,14 @@ void word(const Cursor& c, Scan& scan) {
             case Word::wrapper_:
             case Word::conditional_:
             case Word::unconditional_:
-            case Word::without_: break;
-            default: scan.with |= depth_bit(c.depth());
+            case Word::without_:
+                break;
+            default:
+                scan.with |= depth_bit(c.depth());
         }
     }
-    if (before.is(Word::for_) && (t.is(Word::share_) || t.is(Word::no_) || t.is(Word::key_))) scan.effects |= Effect::write;
+    if (before.is(Word::for_) && (t.is(Word::share_) || t.is(Word::no_) || t.is(Word::key_)))
+        scan.effects |= Effect::write;
     if (t.is(Word::none) || before.is('.')) return;
     // After AS stands a label, unless the AS was one itself: SELECT x.as INTO, SELECT x AS as INTO.
     if (before.is(Word::as_) && !c.back(2).is('.') && !c.back(2).is(Word::as_)) return;
@@ -143,13 +190,36 @@ void word(const Cursor& c, Scan& scan) {
         case Word::values_:
         case Word::table_:
             scan.with &= ~depth_bit(c.depth());
+            scan.group &= ~depth_bit(c.depth());
             scan.target = false;
+            break;
+        case Word::by_:
+            if (keyword(c, 1, Word::group_)) scan.group |= depth_bit(c.depth());
+            break;
+        case Word::having_:
+        case Word::window_:
+        case Word::order_:
+        case Word::limit_:
+        case Word::offset_:
+        case Word::fetch_:
+        case Word::for_:
+        case Word::on_:
+        case Word::returning_:
+        case Word::union_:
+        case Word::intersect_:
+        case Word::except_:
+            scan.group &= ~depth_bit(c.depth());
             break;
         case Word::with_:
         case Word::default_:
-        case Word::overriding_: scan.target = false; break;
-        case Word::into_: into(c, scan); break;
-        default: break;
+        case Word::overriding_:
+            scan.target = false;
+            break;
+        case Word::into_:
+            into(c, scan);
+            break;
+        default:
+            break;
     }
 }
 
@@ -180,11 +250,14 @@ Quick quick(std::string_view sql) {
         case Word::insert_:
         case Word::update_:
         case Word::delete_:
-        case Word::merge_: break;
-        default: return Quick::needs_analysis;
+        case Word::merge_:
+            break;
+        default:
+            return Quick::needs_analysis;
     }
     const Effects effects = scan_query(c);
-    while (c.accept(';')) {}
+    while (c.accept(';')) {
+    }
     if (c.token().kind != Kind::end || c.depth() != 0 || c.saw_bad() || c.lexer().ambiguous())
         return Quick::needs_analysis;
     if (effects == Effects(Effect::read)) return Quick::plain_read;

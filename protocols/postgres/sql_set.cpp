@@ -25,9 +25,8 @@ bool quotes_elements(std::string_view name) {
 
 std::string quote_identifier(const std::string& name) {
     auto plain = [](char c) { return (c >= 'a' && c <= 'z') || c == '_'; };
-    bool safe = !name.empty() && plain(name[0]) && std::all_of(name.begin(), name.end(), [&](char c) {
-        return plain(c) || (c >= '0' && c <= '9');
-    });
+    bool safe = !name.empty() && plain(name[0]) &&
+                std::all_of(name.begin(), name.end(), [&](char c) { return plain(c) || (c >= '0' && c <= '9'); });
     if (safe) {
         const Word word = find_word(name.data(), name.size());
         const Category kind = category(word);
@@ -193,7 +192,9 @@ void parse_set(Cursor& c, Statement& out) {
     if (!names_setting(c)) {
         switch (c.token().word) {
             case Word::transaction_:
-            case Word::constraints_: out.effects |= Effect::set_transaction; return;
+            case Word::constraints_:
+                out.effects |= Effect::set_transaction;
+                return;
             case Word::characteristics_:
                 c.advance();
                 if (c.accept(Word::as_) && c.accept(Word::transaction_)) return characteristics(c, out);
@@ -207,15 +208,22 @@ void parse_set(Cursor& c, Statement& out) {
                 if (!c.accept(Word::zone_)) return murky(out);
                 if (c.is(Word::interval_)) return add(out, {kind, "timezone", std::nullopt});
                 return special(c, out, kind, "timezone");
-            case Word::names_: c.advance(); return special(c, out, kind, "client_encoding");
-            case Word::schema_: c.advance(); return special(c, out, kind, "search_path");
-            case Word::role_: c.advance(); return special(c, out, kind, "role");
+            case Word::names_:
+                c.advance();
+                return special(c, out, kind, "client_encoding");
+            case Word::schema_:
+                c.advance();
+                return special(c, out, kind, "search_path");
+            case Word::role_:
+                c.advance();
+                return special(c, out, kind, "role");
             case Word::xml_: {
                 c.advance();
                 if (!c.accept(Word::option_)) return murky(out);
                 return add(out, {kind, "xmloption", c.is(Word::document_) ? "DOCUMENT" : "CONTENT"});
             }
-            default: break;
+            default:
+                break;
         }
     }
     std::optional<std::string> name = dotted_name(c);

@@ -3,10 +3,9 @@
 namespace breakwater::postgres::sql {
 namespace {
 
-constexpr std::string_view kWords[] = {
-    "",
+constexpr std::string_view kWords[] = {"",
 #define BREAKWATER_SQL_WORD(word, category) #word,
-    BREAKWATER_SQL_WORDS(BREAKWATER_SQL_WORD)
+                                       BREAKWATER_SQL_WORDS(BREAKWATER_SQL_WORD)
 #undef BREAKWATER_SQL_WORD
 };
 

@@ -22,15 +22,15 @@ namespace breakwater::postgres::sql {
     X(character, C) X(characteristics, U) X(check, R) X(checkpoint, U) X(class, U) X(close, U) X(cluster, U) \
     X(coalesce, C) X(collate, R) X(collation, T) X(column, R) X(columns, U) X(comment, U) X(comments, U) \
     X(commit, U) X(committed, U) X(compression, U) X(concurrently, T) X(conditional, U) X(configuration, U) \
-    X(conflict, P) X(connection, U) X(constraint, R) X(constraints, U) X(content, P) X(continue, U) \
+    X(conflict, P) X(connection, U) X(constraint, R) X(constraints, U) X(content, U) X(continue, U) \
     X(conversion, U) X(copy, U) X(cost, U) X(create, R) X(cross, T) X(csv, U) X(cube, P) X(current, U) \
     X(current_catalog, R) X(current_date, R) X(current_role, R) X(current_schema, T) X(current_time, R) \
     X(current_user, R) X(cursor, U) X(cycle, U) X(data, U) X(database, U) X(day, U) X(deallocate, U) X(dec, C) \
     X(decimal, C) X(declare, U) X(default, R) X(defaults, U) X(deferrable, R) X(deferred, U) X(definer, U) \
     X(delete, U) X(delimiter, U) X(delimiters, U) X(depends, U) X(depth, U) X(desc, R) X(detach, U) \
-    X(dictionary, U) X(disable, U) X(discard, U) X(distinct, R) X(do, R) X(document, P) X(domain, U) X(double, U) \
+    X(dictionary, U) X(disable, U) X(discard, U) X(distinct, R) X(do, R) X(document, U) X(domain, U) X(double, U) \
     X(drop, U) X(each, U) X(else, R) X(empty, U) X(enable, U) X(encoding, U) X(encrypted, U) X(end, R) \
-    X(enforced, U) X(enum, U) X(error, U) X(escape, P) X(event, U) X(except, R) X(exclude, U) X(excluding, U) \
+    X(enforced, U) X(enum, U) X(error, U) X(escape, U) X(event, U) X(except, R) X(exclude, U) X(excluding, U) \
     X(exclusive, U) X(execute, U) X(exists, C) X(explain, U) X(expression, U) X(extension, U) X(external, U) \
     X(extract, C) X(false, R) X(family, U) X(fetch, R) X(filter, P) X(finalize, U) X(first, U) X(float, C) \
     X(following, U) X(for, R) X(force, U) X(foreign, R) X(format, U) X(forward, U) X(freeze, T) X(from, R) \
@@ -53,7 +53,7 @@ namespace breakwater::postgres::sql {
     X(of, U) X(off, U) X(offset, R) X(oids, U) X(old, U) X(omit, U) X(on, R) X(only, R) X(operator, P) X(option, U) \
     X(options, U) X(or, R) X(order, R) X(ordinality, U) X(others, U) X(out, C) X(outer, T) X(over, P) \
     X(overlaps, T) X(overlay, C) X(overriding, U) X(owned, U) X(owner, U) X(parallel, U) X(parameter, U) \
-    X(parser, U) X(partial, U) X(partition, U) X(passing, P) X(password, U) X(path, U) X(period, U) X(placing, R) \
+    X(parser, U) X(partial, U) X(partition, U) X(passing, U) X(password, U) X(path, U) X(period, U) X(placing, R) \
     X(plan, U) X(plans, U) X(policy, U) X(position, C) X(preceding, U) X(precision, C) X(prepare, U) X(prepared, U) \
     X(preserve, U) X(primary, R) X(prior, U) X(privileges, U) X(procedural, U) X(procedure, U) X(procedures, U) \
     X(program, U) X(publication, U) X(quote, U) X(quotes, U) X(range, U) X(read, U) X(real, C) X(reassign, U) \

@@ -36,14 +36,16 @@ const Row kQueries[] = {
     {"parenthesised", "(SELECT 1) UNION (SELECT 2)", "read", ""},
     {"insert_columns", "INSERT INTO t (a, b) VALUES (1, lower('x'))", "write", "write"},
     {"insert_qualified_columns", "INSERT INTO s.t (a, b) SELECT a, b FROM u", "write", "write"},
-    {"insert_alias_conflict", "INSERT INTO t AS x (a) VALUES (1) ON CONFLICT (a) DO UPDATE SET (a, b) = (1, 2)", "write",
-     "write"},
+    {"insert_alias_conflict", "INSERT INTO t AS x (a) VALUES (1) ON CONFLICT (a) DO UPDATE SET (a, b) = (1, 2)",
+     "write", "write"},
     {"insert_query_calls", "INSERT INTO t SELECT evil(1)", "write opaque", ""},
     {"insert_default_returning", "INSERT INTO t DEFAULT VALUES RETURNING evil(1)", "write opaque", ""},
     {"update", "UPDATE t SET (a, b) = (1, 2) WHERE c IN (1, 2)", "write", "write"},
     {"delete", "DELETE FROM t USING u WHERE EXISTS (SELECT 1)", "write", "write"},
-    {"merge", "MERGE INTO t USING u ON (t.a = u.a) WHEN NOT MATCHED THEN INSERT (a, b) VALUES (1, 2)", "write", "write"},
-    {"cte_columns", "WITH x(a, b) AS (SELECT 1, 2), y(c) AS MATERIALIZED (SELECT 3) SELECT * FROM x, y", "read", "read"},
+    {"merge", "MERGE INTO t USING u ON (t.a = u.a) WHEN NOT MATCHED THEN INSERT (a, b) VALUES (1, 2)", "write",
+     "write"},
+    {"cte_columns", "WITH x(a, b) AS (SELECT 1, 2), y(c) AS MATERIALIZED (SELECT 3) SELECT * FROM x, y", "read",
+     "read"},
     {"cte_recursive", "WITH RECURSIVE x(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM x) SELECT sum(n) FROM x", "read",
      "read"},
     {"cte_then_call", "WITH x AS (SELECT 1) SELECT 1, evil(2)", "write opaque", ""},
@@ -53,11 +55,15 @@ const Row kQueries[] = {
     {"alias_columns", "SELECT * FROM (VALUES (1)) t(a), unnest(x) AS u(b, c), v w(d), \"V\" x(e)", "read", "read"},
     {"column_definitions", "SELECT * FROM json_to_recordset('[]') AS x(a int, b varchar(10), c numeric(10,2))", "read",
      "read"},
-    {"types", "SELECT a::varchar(10), b::numeric(1,2), CAST(c AS s.t(3)), d::pg_catalog.bpchar(1), "
-              "e::character varying(3), interval '1' second(3)", "read", "read"},
-    {"keywords_with_parens", "SELECT COALESCE(a, b), EXTRACT(epoch FROM now()), count(*) FILTER (WHERE a) OVER (w), "
-                             "a = ANY (ARRAY(SELECT 1)), ROW(1), NULLIF(a, 1) FROM t GROUP BY ROLLUP (a), CUBE (b), "
-                             "GROUPING SETS ((a), (b)) FETCH FIRST (1) ROWS ONLY", "read", "read"},
+    {"types",
+     "SELECT a::varchar(10), b::numeric(1,2), CAST(c AS s.t(3)), d::pg_catalog.bpchar(1), "
+     "e::character varying(3), interval '1' second(3)",
+     "read", "read"},
+    {"keywords_with_parens",
+     "SELECT COALESCE(a, b), EXTRACT(epoch FROM now()), count(*) FILTER (WHERE a) OVER (w), "
+     "a = ANY (ARRAY(SELECT 1)), ROW(1), NULLIF(a, 1) FROM t GROUP BY ROLLUP (a), CUBE (b), "
+     "GROUPING SETS ((a), (b)) FETCH FIRST (1) ROWS ONLY",
+     "read", "read"},
     {"at_time_zone", "SELECT now() AT TIME ZONE ('utc'), a LIKE b ESCAPE ('x')", "read", "read"},
     {"sample", "SELECT * FROM t TABLESAMPLE bernoulli (10) REPEATABLE (1)", "read", "read"},
     {"harmless_calls", "SELECT Lower(a), \"lower\"(b), pg_catalog.count(*), random(), left(c, 1), gen_random_uuid()",
@@ -207,7 +213,8 @@ TEST(Sql, NothingAtAll) {
 }
 
 TEST(Sql, CutShort) {
-    for (const char* sql : {"SELECT 'a", "SELECT \"a", "SELECT 1 /* /* */", "SELECT (1", "SELECT $a$ $b$", "SELECT 1; /*"}) {
+    for (const char* sql :
+         {"SELECT 'a", "SELECT \"a", "SELECT 1 /* /* */", "SELECT (1", "SELECT $a$ $b$", "SELECT 1; /*"}) {
         const Analysis got = analyze(sql);
         EXPECT_TRUE(got.incomplete) << sql;
         EXPECT_FALSE(got.read_only) << sql;
@@ -232,7 +239,8 @@ TEST(Sql, FunctionTable) {
 }
 
 TEST(Sql, EncodingsThatHideQuotes) {
-    for (const char* name : {"UTF8", "LATIN1", "EUC_JP", "SQL_ASCII", "WIN1252"}) EXPECT_TRUE(ascii_safe_encoding(name));
+    for (const char* name : {"UTF8", "LATIN1", "EUC_JP", "SQL_ASCII", "WIN1252"})
+        EXPECT_TRUE(ascii_safe_encoding(name));
     for (const char* name : {"SJIS", "Shift_JIS_2004", "BIG5", "gbk", "UHC", "gb18030", "JOHAB", "win949"})
         EXPECT_FALSE(ascii_safe_encoding(name)) << name;
 }

@@ -10,21 +10,52 @@ namespace breakwater::postgres::sql {
 namespace {
 
 const char* const kPieces[] = {
-    "SELECT 1", "SELECT 'a;b'", "SELECT 'it''s;'", "SELECT 'a\\'", "SELECT E'a\\';b'", "SELECT e'\\\\'",
-    "SELECT U&'a;\\0041'", "SELECT b'01', x'1F', N'a;b'", "SELECT $$a;b$$", "SELECT $t1$ $$ ; $t$ $t1$",
-    "SELECT a$b$c$ FROM x$1", "SELECT \"a;\"\"b\"", "SELECT U&\"d;\\0061\"", "SELECT 'a'\n  ';b'", "SELECT 'a' -- ';\n ';b'",
-    "SELECT E'a'\n'\\';b'", "SELECT /* ; /* ' */ \" */ 1", "SELECT 1 -- ; '", "SELECT 1 /* x */ + 2", "SELECT 1+-2, 3*-4",
-    "SELECT 1 --", "SELECT a <-- ;\n b", "SELECT a @-/* ; */ b", "SELECT 1.5e10, .5, 1., 1e-5", "SELECT $1, $2::int",
-    "SELECT (1), ((2))", "SELECT a[1:2], b::text", "INSERT INTO t (a, b) VALUES ('x', ';')", "UPDATE t SET a = ';'",
-    "BEGIN", "COMMIT", "CREATE RULE r AS ON INSERT TO t DO ALSO (SELECT 1; SELECT ';')",
+    "SELECT 1",
+    "SELECT 'a;b'",
+    "SELECT 'it''s;'",
+    "SELECT 'a\\'",
+    "SELECT E'a\\';b'",
+    "SELECT e'\\\\'",
+    "SELECT U&'a;\\0041'",
+    "SELECT b'01', x'1F', N'a;b'",
+    "SELECT $$a;b$$",
+    "SELECT $t1$ $$ ; $t$ $t1$",
+    "SELECT a$b$c$ FROM x$1",
+    "SELECT \"a;\"\"b\"",
+    "SELECT U&\"d;\\0061\"",
+    "SELECT 'a'\n  ';b'",
+    "SELECT 'a' -- ';\n ';b'",
+    "SELECT E'a'\n'\\';b'",
+    "SELECT /* ; /* ' */ \" */ 1",
+    "SELECT 1 -- ; '",
+    "SELECT 1 /* x */ + 2",
+    "SELECT 1+-2, 3*-4",
+    "SELECT 1 --",
+    "SELECT a <-- ;\n b",
+    "SELECT a @-/* ; */ b",
+    "SELECT 1.5e10, .5, 1., 1e-5",
+    "SELECT $1, $2::int",
+    "SELECT (1), ((2))",
+    "SELECT a[1:2], b::text",
+    "INSERT INTO t (a, b) VALUES ('x', ';')",
+    "UPDATE t SET a = ';'",
+    "BEGIN",
+    "COMMIT",
+    "CREATE RULE r AS ON INSERT TO t DO ALSO (SELECT 1; SELECT ';')",
     "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS $f$ SELECT 1; SELECT 2; $f$",
     "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END",
     "CREATE OR REPLACE PROCEDURE p() BEGIN ATOMIC SELECT CASE WHEN true THEN 1 ELSE 2 END; END",
-    "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1 AS begin, CASE WHEN a THEN 1 END AS end; SELECT t.end FROM t; END",
-    "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC END", "CREATE FUNCTION f() RETURNS int RETURN 1",
+    "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1 AS begin, CASE WHEN a THEN 1 END AS end; SELECT t.end FROM "
+    "t; END",
+    "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC END",
+    "CREATE FUNCTION f() RETURNS int RETURN 1",
     "CREATE PROCEDURE p(a int) LANGUAGE SQL BEGIN ATOMIC INSERT INTO t VALUES (a); UPDATE t SET a = 1; END",
-    "SELECT 1 AS atomic", "DO $$ BEGIN; END; $$", "SET a.b = 'x;y'", "SELECT \xc3\xa4, '\xe2\x82\xac;'",
-    "CREATE TABLE t (a int DEFAULT 1, b text DEFAULT ';')", "SELECT ?| '{;}' FROM t",
+    "SELECT 1 AS atomic",
+    "DO $$ BEGIN; END; $$",
+    "SET a.b = 'x;y'",
+    "SELECT \xc3\xa4, '\xe2\x82\xac;'",
+    "CREATE TABLE t (a int DEFAULT 1, b text DEFAULT ';')",
+    "SELECT ?| '{;}' FROM t",
 };
 const char* const kSeams[] = {";", " ; ", ";;", ";\n-- x ;\n", "; /* ; */ ", ";\t\n"};
 
@@ -40,7 +71,8 @@ void expect_same_split(const std::string& sql) {
                                     static_cast<std::size_t>(theirs.stmts[i]->stmt_len));
             // Theirs may begin with the comments before the statement.
             EXPECT_NE(their.find(ours.statements[static_cast<std::size_t>(i)].text), std::string::npos)
-                << sql << "\n--- theirs:\n" << their;
+                << sql << "\n--- theirs:\n"
+                << their;
         }
     }
     pg_query_free_split_result(theirs);
