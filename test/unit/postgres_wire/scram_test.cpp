@@ -141,6 +141,13 @@ TEST(Scram, refuses_a_wrong_password_and_a_user_who_is_not_there) {
     EXPECT_TRUE(server.say().empty());
 }
 
+TEST(Scram, a_final_message_of_another_exchange_is_refused) {
+    Exchange e;
+    e.spoil_final = [](std::string& final) { final.insert(final.find(",p="), "x"); };
+    EXPECT_FALSE(e.run());
+    EXPECT_EQ(e.server_error, ScramError::nonce_mismatch);
+}
+
 TEST(Scram, every_spoilt_byte_is_noticed) {
     const auto flip = [](std::size_t at) { return [at](std::string& s) { s[at % s.size()] ^= 1; }; };
     const auto cut = [](std::size_t at) { return [at](std::string& s) { s.resize(at % s.size()); }; };
@@ -254,6 +261,11 @@ TEST(ScramVerifier, goes_to_text_and_back) {
     ASSERT_TRUE(v);
     EXPECT_EQ(to_text(*v), text);
     EXPECT_EQ(to_text(*make_verifier("pencil", v->salt)), text);
+    // From pg_authid of a PostgreSQL 15.20, password "secret".
+    const std::string theirs =
+        "SCRAM-SHA-256$4096:k/lVlbLVK4LjueewrXuhdA==$1NKXcTB1wk9C77IjdTSgyqfszlbh4T7HlJlK/nAdL7g=:"
+        "pzAXjYwNA+36iLoxUeoHClvSd2/zzSXWH/tjiyJVAlU=";
+    EXPECT_EQ(to_text(*make_verifier("secret", parse_verifier(theirs)->salt)), theirs);
     for (std::size_t cut = 0; cut < text.size(); ++cut) EXPECT_FALSE(parse_verifier(text.substr(0, cut))) << cut;
     for (const char* bad :
          {"SCRAM-SHA-256$0:c2FsdA==$a:b", "md5aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "SCRAM-SHA-1$1:x$y:z"}) {
@@ -278,6 +290,7 @@ TEST(Base64, is_strict) {
 TEST(Md5, both_sides_agree) {
     // echo -n secretann | md5sum
     EXPECT_EQ(md5_secret("ann", "secret"), "md59d792a3a8853c2411afb9163d088c036");
+    EXPECT_EQ(md5_secret("md", "secret"), "md5d7a84ec8cb0b9b78e5ac40740627a360");  // from a PostgreSQL 15.20
     const std::string salt = "\1\2\0\4"s, answer = md5_answer("ann", "secret", salt);
     EXPECT_EQ(answer.size(), 35U);
     EXPECT_TRUE(md5_matches(answer, "ann", "secret", salt));
