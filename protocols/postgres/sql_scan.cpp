@@ -10,6 +10,7 @@ constexpr Effects kOpaque = Effect::opaque | Effect::write;
 
 struct Scan {
     Effects effects;
+    bool inserts = false;     // seen INSERT INTO
     bool target = false;      // behind INSERT INTO: the parenthesis to come is a list of columns
     bool bracketed = false;   // seen DISTINCT ON (), OPERATOR (), RETURNING WITH (): a call may follow a )
     std::uint64_t with = 0;   // bit per depth: in the list of a WITH, before its main statement
@@ -35,7 +36,7 @@ bool in_its_place(const Cursor& c, const Scan& scan) {
         case Word::by_:
             return keyword(c, 2, Word::group_) || keyword(c, 2, Word::order_) || keyword(c, 2, Word::partition_);
         case Word::conflict_:
-            return keyword(c, 2, Word::on_);
+            return keyword(c, 2, Word::on_) && scan.inserts;
         case Word::zone_:
             return keyword(c, 2, Word::time_);
         case Word::sets_:
@@ -139,6 +140,7 @@ void open_parenthesis(const Cursor& c, Scan& scan) {
 void into(const Cursor& c, Scan& scan) {
     if (keyword(c, 1, Word::insert_)) {
         scan.target = true;
+        scan.inserts = true;
     } else if (!keyword(c, 1, Word::merge_)) {  // SELECT INTO
         scan.effects |= Effect::write | Effect::ddl;
         Cursor ahead = c;
