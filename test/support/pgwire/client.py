@@ -50,6 +50,7 @@ class Client:
         self.address, self.timeout, self.path = (host, port), timeout, path
         self.user, self.database, self.password, self.tls, self.params = user, database, password, tls, params
         self.buffer = bytearray()
+        self.torn = False
         self.parameters, self.notices, self.notifications = {}, [], []
         self.pid, self.key, self.status, self.last_error, self.socket = None, None, None, None, None
         if connect:
@@ -153,7 +154,7 @@ class Client:
             except OSError as e:
                 raise Closed(str(e), self.last_error) from e
             if not data:
-                raise Closed("end of stream" + (" inside a message" if self.buffer else ""), self.last_error)
+                raise Closed("end of stream" + (" inside a message" if self.buffer or self.torn else ""), self.last_error)
             self.buffer += data
         taken = bytes(self.buffer[:count])
         del self.buffer[:count]
@@ -165,7 +166,9 @@ class Client:
         length, = struct.unpack_from("!i", header, 1)
         if header[0] not in BACKEND_KINDS or not 4 <= length <= MAX_MESSAGE:
             raise ValueError(f"not a backend message: {header!r}")
+        self.torn = True  # until the rest has come
         body = self.read_exactly(length - 4)
+        self.torn = False
         if header[:1] == b"E":
             self.last_error = m.error_fields(body)
         return header[:1], body

@@ -56,7 +56,7 @@ class Worker(threading.Thread):
 
     def violation(self, text):
         if not self.crowd.over():
-            self.violations.append(f"[{self.crowd.clock():6.2f} s] {self.name}: {text}")
+            self.violations.append(f"[{self.crowd.clock():6.2f} s] {self.name}: {' '.join(text.split())}")
 
     def expect(self, seen, wanted, what):
         if seen != wanted:
