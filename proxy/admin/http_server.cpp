@@ -105,7 +105,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
     Connection& operator=(const Connection&) = delete;
 
     bool idle() const { return idle_; }
-    void close() { stream_.close(); }
+    bool closing() const { return closing_; }
+    void close() {  // it goes away when what is under way has heard of it
+        closing_ = true;
+        stream_.close();
+    }
 
     void await_request() {
         if (!gate_->owner) return;
@@ -200,7 +204,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     beast::flat_buffer buffer_{32 * 1024};
     std::optional<http::request_parser<http::string_body>> parser_;
     std::optional<http::response<http::string_body>> response_;
-    bool idle_ = true, head_ = false;
+    bool idle_ = true, head_ = false, closing_ = false;
     std::size_t dropped_ = 0;
     char waste_[2048];
 };
@@ -225,8 +229,9 @@ void Gate::accept() {
 void Gate::admit(tcp::socket socket) {
     if (open.size() >= owner->options.limits.connections) {
         // Strangers who only keep connections open must not lock the kubelet out.
-        const auto idle = std::ranges::find_if(open, [](const Connection* c) { return c->idle(); });
-        (idle != open.end() ? *idle : open.front())->close();
+        auto victim = std::ranges::find_if(open, [](const Connection* c) { return c->idle() && !c->closing(); });
+        if (victim == open.end()) victim = std::ranges::find_if(open, [](const Connection* c) { return !c->closing(); });
+        if (victim != open.end()) (*victim)->close();
     }
     error_code ignored;
     socket.set_option(tcp::no_delay(true), ignored);

@@ -50,8 +50,9 @@ class HttpServer {
     std::uint16_t port(Listener listener) const;  // the bound one, 0 when there is none
     std::size_t connections() const;
 
+    struct Impl;  // of the source file
+
   private:
-    struct Impl;
     std::shared_ptr<Impl> impl_;
 };
 
