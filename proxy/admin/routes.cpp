@@ -101,11 +101,8 @@ Reply trip(const Sources& sources, const std::string& database, const std::strin
         return error_reply(400, fmt::format("reason: longer than {} bytes", longest_reason));
     const std::string why = reason == query->end() || reason->second.empty() ? "tripped by hand" : one_line(reason->second);
     const auto seconds = std::chrono::ceil<std::chrono::seconds>(how_long);
-    const auto result = sources.engine.trip(database, endpoint, seconds, why);
-    if (result.ok)
-        log::warn("admin", "breaker tripped",
-                  {{"database", database}, {"endpoint", endpoint}, {"seconds", seconds.count()}, {"reason", why}});
-    return done(result, {{"ok", true}, {"for_seconds", seconds.count()}, {"reason", why}});
+    return done(sources.engine.trip(database, endpoint, seconds, why),
+                {{"ok", true}, {"for_seconds", seconds.count()}, {"reason", why}});
 }
 
 // The segments after /breakers/: {database}/{endpoint}/{verb}, or {database}/{verb} for all of its endpoints.
@@ -128,9 +125,7 @@ std::optional<Reply> breakers(const Request& request, const Sources& sources, st
     if (verb == "trip") return trip(sources, segments[0], endpoint, query);
     std::string problem;
     if (!parse_query(query, {}, problem)) return error_reply(400, problem);
-    const auto result = sources.engine.reset(segments[0], endpoint);
-    if (result.ok) log::info("admin", "breaker reset", {{"database", segments[0]}, {"endpoint", endpoint}});
-    return done(result, {{"ok", true}});
+    return done(sources.engine.reset(segments[0], endpoint), {{"ok", true}});
 }
 
 Reply circuit_breakers_page(const Sources& sources, std::string_view raw_query) {
@@ -187,15 +182,14 @@ Reply dispatch(const Request& request, Listener listener, const Sources& sources
     if (listener == Listener::admin) {
         if (path == "/") return look([] { return Reply{200, "text/html; charset=utf-8", std::string(status_page()), {}}; });
         if (path == "/config") return look([&] { return Reply{200, std::string(json_type), engine.config_json(), {}}; });
-        const auto act = [&](auto action, const char* what) {
+        const auto act = [&](auto action) {
             if (request.method != "POST") return not_allowed("POST");
             std::string problem;
             if (!parse_query(query, {}, problem)) return error_reply(400, problem);
-            log::info("admin", what);
             return done(action(), {{"ok", true}});
         };
-        if (path == "/reload") return act([&] { return engine.reload(); }, "reload asked for");
-        if (path == "/drain") return act([&] { return engine.drain(); }, "drain asked for");
+        if (path == "/reload") return act([&] { return engine.reload(); });
+        if (path == "/drain") return act([&] { return engine.drain(); });
         if (path.starts_with("/breakers/"))
             if (auto answer = breakers(request, sources, path.substr(10), query)) return *std::move(answer);
     }
