@@ -4,6 +4,7 @@
 """
 import asyncio
 import inspect
+import signal
 import sys
 import time
 import traceback
@@ -56,6 +57,19 @@ def main(before=None, seconds=60):
 
 
 def _call(function, where, seconds):
+    """The alarm is for what blocks outside asyncio, and for a coroutine that hangs while it is cancelled."""
+    def expired(*_):
+        raise TimeoutError(f"not over after {seconds} s")
+
+    signal.signal(signal.SIGALRM, expired)
+    signal.alarm(seconds + 5 if inspect.iscoroutinefunction(function) else seconds)
+    try:
+        _run(function, where, seconds)
+    finally:
+        signal.alarm(0)
+
+
+def _run(function, where, seconds):
     if inspect.iscoroutinefunction(function):
         async def limited():
             await asyncio.wait_for(function(where), seconds)
