@@ -251,6 +251,9 @@ bool PostgresConversation::retryable() const {
 Left PostgresConversation::left_behind() const {
     if (!upstream_ || phase_ == Phase::tunnel || !expected_.empty() || client_rest_ > 0 || server_rest_ > 0)
         return Left::broken;
+    // What libraries and catalogue caches keep in the server's process, DISCARD ALL does not take back: a session that
+    // may have left such things ends with its connection, so that the next one finds the server as new.
+    if (!transaction_mode() && upstream_->marked) return Left::broken;
     const bool clean = upstream_->status == 'I' && !pinned() && !audit_pins_ && !audit_settings_ &&
                        transaction_mode();
     return clean ? Left::clean : Left::dirty;

@@ -38,6 +38,7 @@ void PostgresConversation::apply(const sql::Statement& statement, std::string_vi
     if (effects.has(Effect::ddl) || effects.has(Effect::drop)) ++database_.schema_epoch;
     if (effects.has(Effect::opaque) || effects.has(Effect::unknown)) audit_pins_ = true;
     if (effects.has(Effect::unknown)) audit_settings_ = true;
+    if (effects.any(Effect::ddl | Effect::drop | Effect::opaque | Effect::unknown | Effect::temp)) upstream_->marked = true;
     if (effects.has(Effect::set)) {
         sets_in_transaction_ = true;
         for (const sql::SetOp& op : statement.ops) apply_set(op, out);

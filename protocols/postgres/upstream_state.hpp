@@ -68,6 +68,7 @@ class PostgresUpstream final : public UpstreamState {
     std::uint32_t unnamed_of = 0;                        // client whose unnamed statement it has; 0: nobody's
     std::uint32_t distrusted_of = 0;                     // client that ran code we cannot see into; 0: none did
     std::uint32_t last_client = 0;                       // who used it last: sequence state may be theirs
+    bool marked = false;                                 // its process may keep what no reset takes back
     char status = 'I';
     bool tls = false;
 
