@@ -78,7 +78,7 @@ def parse(text):
     return [(match[1], match[2] == "ok", int(match[4])) for match in matches]
 
 
-def run(target, host, port, server_port=None, tests=(), limit=1200, keep=None):
+def run(target, host, port, server_port=None, tests=(), limit=600, keep=None):
     """One run of the suite (or of `tests`); the server's roles and tablespaces have to be a fresh cluster's."""
     base = sources()
     source, psql_dir = base / "src/test/regress", base.parent / "bin"
@@ -152,7 +152,7 @@ def main():
     parser.add_argument("--host", default=HOST)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--server-port", type=int)
-    parser.add_argument("--limit", type=int, default=1200, help="seconds (%(default)s)")
+    parser.add_argument("--limit", type=int, default=600, help="seconds (%(default)s)")
     parser.add_argument("tests", nargs="*")
     options = parser.parse_args()
     result = run(options.target, options.host, options.port, options.server_port, options.tests, options.limit)
