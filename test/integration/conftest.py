@@ -36,9 +36,11 @@ def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
     if report.when == "call" and report.failed:
+        shown = []
         for value in list(getattr(item, "funcargs", {}).values()):
             for server in (value, getattr(value, "proxy", None), getattr(value, "postgres", None)):
-                if isinstance(server, (Breakwater, Postgres)):
+                if isinstance(server, (Breakwater, Postgres)) and server not in shown:
+                    shown.append(server)
                     report.sections.append((f"log of {type(server).__name__.lower()}", server.log(60)))
 
 

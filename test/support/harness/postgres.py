@@ -73,7 +73,7 @@ class Postgres:
         return self
 
     def ready(self):
-        command = [program("pg_isready"), "-q", "-t", "2", "-h", HOST, "-p", str(self.port)]
+        command = [program("pg_isready"), "-q", "-t", "2", "-U", self.user, "-d", "postgres", "-h", HOST, "-p", str(self.port)]
         return subprocess.run(command, timeout=10).returncode == 0
 
     def wait_ready(self, seconds=60):
@@ -90,14 +90,13 @@ class Postgres:
         process, self.process = self.process, None
         if process is None:
             return
-        tree = process_tree(process.pid)
         if process.poll() is None:
             signal_tree(process.pid, signal.SIGCONT)
             process.send_signal({"fast": signal.SIGINT, "immediate": signal.SIGQUIT, "smart": signal.SIGTERM}[mode])
             try:
                 process.wait(20)
             except subprocess.TimeoutExpired:
-                self._kill(tree)
+                self._kill(process_tree(process.pid))
                 process.wait(10)
 
     def kill9(self):
