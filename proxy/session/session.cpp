@@ -423,8 +423,11 @@ void Session::upstream_lost(const std::string& why) {
     const auto endpoint = upstream->endpoint;
     const bool was_mid_request = conversation_->in_exchange();
     bool may_retry = replay_whole_ && was_mid_request && conversation_->retryable();
-    if (may_retry && retries_ >= database_.settings().retry_attempts) may_retry = false;
-    if (may_retry && !endpoint->may_retry(worker_.reactor().now())) {
+    // A server that goes takes its connections with it one by one: the next of those that were there before this request
+    // is as dead as the first. They are no more than the pool has, and only the first one costs an attempt.
+    const bool same_loss = retries_ > 0 && upstream->born < request_start_;
+    if (may_retry && !same_loss && retries_ >= database_.settings().retry_attempts) may_retry = false;
+    if (may_retry && !same_loss && !endpoint->may_retry(worker_.reactor().now())) {
         may_retry = false;
         Stats::bump(database_.stats().retries_denied);
     }
@@ -432,7 +435,7 @@ void Session::upstream_lost(const std::string& why) {
     pool_->lost(*upstream, why);
     const std::string text = endpoint->address() + ": " + why;
     if (conversation_->on_upstream_lost(may_retry, text, worker_.orders()) == Conversation::AfterLoss::retry) {
-        ++retries_;
+        if (!same_loss) ++retries_;
         retried_ = true;
         in_.insert(0, replay);
         in_is_fresh_ = true;
