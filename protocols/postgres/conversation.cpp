@@ -161,9 +161,9 @@ void PostgresConversation::settle(Orders& out) {
 
 void PostgresConversation::settled(Orders& out) {
     settling_ = false;
-    upstream_->have = wanted_;
-    have_before_ = upstream_->have;
-    if (upstream_->status == 'I') wanted_before_ = wanted_;
+    if (upstream_->have != wanted_) upstream_->have = wanted_;
+    if (have_before_ != wanted_) have_before_ = wanted_;
+    if (upstream_->status == 'I' && wanted_before_ != wanted_) wanted_before_ = wanted_;
     if (phase_ == Phase::entering) {
         told_ = upstream_->parameters;
         database_.learn_login(identity_->key, start_, told_);

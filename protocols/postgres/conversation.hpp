@@ -149,7 +149,7 @@ class PostgresConversation final : public Conversation {
     // the connection in hand
     PostgresUpstream* upstream_ = nullptr;
     SettingsRef have_before_ = no_settings();
-    Expectations expected_;
+    Expectations expected_{database_.spare};
     std::size_t client_rest_ = 0;   // of a large message: to pass on to the server
     std::size_t server_rest_ = 0;   // of a large message: to pass on to the client
     bool client_rest_drop_ = false, server_rest_drop_ = false;

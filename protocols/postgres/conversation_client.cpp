@@ -236,7 +236,7 @@ void PostgresConversation::fail_instead(std::string error, Orders& out) {
     std::string bytes;
     Writer(bytes).begin('E').str("breakwater_no_such_portal").i32(0).end();
     out.send_copy(bytes);
-    expected_.push(Expected::Kind::instead).text = std::move(error);
+    expected_.push(Expected::Kind::instead).say().text = std::move(error);
 }
 
 bool PostgresConversation::on_parse(const Frame& frame, Orders& out) {
@@ -286,7 +286,7 @@ bool PostgresConversation::on_parse(const Frame& frame, Orders& out) {
         }
         if (upstream_->status != 'E' && upstream_->prepared.use(prepared->name)) {
             Expected& entry = expected_.push(Expected::Kind::told);
-            backend::parse_complete(entry.text);
+            backend::parse_complete(entry.say().text);
             statements_[name] = std::move(prepared);
             if (expected_.size() == 1) tell_due(out);
             return true;
@@ -296,18 +296,14 @@ bool PostgresConversation::on_parse(const Frame& frame, Orders& out) {
             .bytes(view->types).end();
         out.send_copy(bytes);
         Expected& entry = expected_.push(Expected::Kind::parse);
-        entry.text = prepared->name;
-        entry.client_name = name;
-        entry.prepared = prepared;
+        entry.words = std::make_unique<Expected::Words>(Expected::Words{prepared, prepared->name, name});
         statements_[name] = std::move(prepared);  // taken back should the Parse fail
         return true;
     }
     Expected& entry = expected_.push(Expected::Kind::parse);
     entry.unnamed = !named;
-    entry.text = view->name;
-    entry.client_name = view->name;
-    entry.prepared = prepared;
     if (named) {
+        entry.words = std::make_unique<Expected::Words>(Expected::Words{prepared, std::string(view->name), std::string(view->name)});
         statements_.try_emplace(std::string(view->name), prepared);
     } else {
         unnamed_ = std::move(prepared);
@@ -324,7 +320,7 @@ std::string_view PostgresConversation::statement_on_server(const PreparedRef& pr
     if (upstream_->prepared.use(name)) return stays;
     for (std::size_t i = 0; i < expected_.size(); ++i) {  // on its way
         const Expected& entry = expected_[i];
-        if ((entry.kind == Expected::Kind::parse || entry.kind == Expected::Kind::our_parse) && entry.text == name) return stays;
+        if ((entry.kind == Expected::Kind::parse || entry.kind == Expected::Kind::our_parse) && !entry.unnamed && entry.text() == name) return stays;
     }
     std::string bytes;
     if (upstream_->prepared.size() >= database_.options().prepared_limit) {
@@ -337,8 +333,7 @@ std::string_view PostgresConversation::statement_on_server(const PreparedRef& pr
         .bytes(prepared->types).end();
     out.send_copy(bytes);
     Expected& entry = expected_.push(Expected::Kind::our_parse);
-    entry.text = name;
-    entry.prepared = prepared;
+    entry.say().text = name;
     return stays;
 }
 
@@ -376,7 +371,6 @@ bool PostgresConversation::on_bind(const Frame& frame, Orders& out) {
             out.send_copy(bytes);
             Expected& entry = expected_.push(Expected::Kind::our_parse);
             entry.unnamed = true;
-            entry.prepared = unnamed_;
             upstream_->unnamed_of = id_;
         } else if (!unnamed_ && upstream_->unnamed_of != id_) {
             fail_instead(without_statement(name), out);
@@ -459,7 +453,6 @@ bool PostgresConversation::on_describe(const Frame& frame, Orders& out) {
             out.send_copy(bytes);
             Expected& entry = expected_.push(Expected::Kind::our_parse);
             entry.unnamed = true;
-            entry.prepared = unnamed_;
             upstream_->unnamed_of = id_;
         }
         expected_.push(Expected::Kind::describe);
@@ -535,7 +528,7 @@ bool PostgresConversation::on_close(const Frame& frame, Orders& out) {
         // The shared one stays for others. Closing what does not exist is no error either.
         statements_.erase(std::string(view->name));
         Expected& entry = expected_.push(Expected::Kind::told);
-        backend::close_complete(entry.text);
+        backend::close_complete(entry.say().text);
         if (expected_.size() == 1) tell_due(out);
         return true;
     }
@@ -563,7 +556,7 @@ bool PostgresConversation::on_sync(const Frame& frame, Orders& out) {
         // Nothing was asked of a server since the last one.
         std::string bytes;
         while (!expected_.empty()) {
-            bytes += expected_.front().text;
+            bytes += expected_.front().text();
             expected_.pop();
         }
         backend::ready_for_query(bytes, 'I');

@@ -135,8 +135,8 @@ void PostgresConversation::apply_set(const sql::SetOp& op, Orders* out) {
 
 void PostgresConversation::end_transaction(bool committed) {
     if (committed) {
-        wanted_before_ = wanted_;
-        have_before_ = upstream_->have;
+        if (wanted_before_ != wanted_) wanted_before_ = wanted_;  // seldom: copying counts a reference
+        if (have_before_ != upstream_->have) have_before_ = upstream_->have;
     } else {
         if (wanted_ != wanted_before_) wanted_ = wanted_before_;
         if (upstream_->have != have_before_) upstream_->have = have_before_;

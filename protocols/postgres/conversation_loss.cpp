@@ -234,7 +234,7 @@ bool PostgresConversation::client_message_without_server(const Frame& frame, Ord
         case 'S':
             local_skip_ = false;
             while (!expected_.empty()) {
-                bytes += expected_.front().text;
+                bytes += expected_.front().text();
                 expected_.pop();
             }
             local_end_ = false;

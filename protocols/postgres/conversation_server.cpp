@@ -116,7 +116,7 @@ bool PostgresConversation::server_broke(const char* what, Orders& out) {
 
 void PostgresConversation::tell_due(Orders& out) {
     while (!expected_.empty() && expected_.front().kind == Kind::told) {
-        out.reply_copy(expected_.front().text);
+        out.reply_copy(expected_.front().text());
         told_client_ = true;
         expected_.pop();
     }
@@ -166,7 +166,7 @@ bool PostgresConversation::server_message(const Frame& frame, Orders& out) {
             const Expected entry = std::move(expected_.front());
             expected_.pop();
             if (front == Kind::our_step) return false;
-            if (!entry.unnamed) upstream_->prepared.add(entry.text);
+            if (!entry.unnamed) upstream_->prepared.add(entry.text());
             return front == Kind::parse;
         }
         case '2':
@@ -247,7 +247,7 @@ bool PostgresConversation::on_error(const Frame& frame, Orders& out) {
     if (front == Kind::sync) return true;  // a deferred constraint, at commit
     bool pass = true;
     if (front == Kind::instead) {
-        out.reply_copy(expected_.front().text);
+        out.reply_copy(expected_.front().text());
         told_client_ = true;
         pass = false;
     }
@@ -260,8 +260,8 @@ bool PostgresConversation::on_error(const Frame& frame, Orders& out) {
                 unnamed_.reset();
                 upstream_->unnamed_of = 0;
             } else {
-                const auto mine = statements_.find(entry.client_name);
-                if (mine != statements_.end() && mine->second == entry.prepared) statements_.erase(mine);
+                const auto mine = entry.words ? statements_.find(entry.words->client_name) : statements_.end();
+                if (mine != statements_.end() && mine->second == entry.words->prepared) statements_.erase(mine);
             }
         } else if (entry.kind == Kind::our_parse && entry.unnamed) {
             upstream_->unnamed_of = 0;

@@ -11,6 +11,7 @@
 #include <unordered_map>
 
 #include "protocols/core/orders.hpp"
+#include "protocols/postgres/expected.hpp"
 #include "protocols/postgres/greeting.hpp"
 #include "protocols/postgres/prepared.hpp"
 #include "protocols/postgres/scram.hpp"
@@ -68,6 +69,8 @@ class PostgresDatabase {
 
     // One statement, one copy, however many clients prepare it.
     PreparedRef prepare(std::string_view text, std::string_view types, sql::LexOptions lex);
+
+    Expectations::Storage spare;  // one conversation at a time uses it
 
     // Rises with every DDL seen: statements prepared before are not shared with new clients (their result may differ).
     std::uint64_t schema_epoch = 0;

@@ -33,20 +33,34 @@ struct Expected {
     Purpose purpose = Purpose::none;
     bool unnamed = false;                      // parse, our_parse: of the unnamed statement
     std::uint16_t statement = 0;               // query: how many of its statements are answered
-    PreparedRef prepared;                      // parse, our_parse
     std::shared_ptr<const Reading> reading;    // query, execute: what it does, where that matters
-    std::string text;                          // parse, our_parse, close: name on the server; told, instead: bytes
-    std::string client_name;                   // parse: the name the client gave
+    struct Words {
+        PreparedRef prepared;     // parse, our_parse
+        std::string text;         // parse, our_parse: name on the server; told, instead: bytes
+        std::string client_name;  // parse: the name the client gave
+    };
+    std::unique_ptr<Words> words;  // seldom needed, so an entry stays small
+    Words& say() {
+        if (!words) words = std::make_unique<Words>();
+        return *words;
+    }
+    const std::string& text() const {
+        static const std::string none;
+        return words ? words->text : none;
+    }
 };
 
-// A queue that costs nothing while empty.
+// A queue that costs nothing while empty: its storage is the worker's, borrowed while something is owed.
 class Expectations {
   public:
+    using Storage = std::vector<Expected>;
+    explicit Expectations(Storage& spare) : spare_(spare) {}
     bool empty() const { return head_ == entries_.size(); }
     std::size_t size() const { return entries_.size() - head_; }
     Expected& front() { return entries_[head_]; }
     Expected& operator[](std::size_t i) { return entries_[head_ + i]; }
     Expected& push(Expected::Kind kind) {
+        if (entries_.capacity() == 0) entries_.swap(spare_);
         Expected& entry = entries_.emplace_back();
         entry.kind = kind;
         return entry;
@@ -61,10 +75,21 @@ class Expectations {
             head_ = 0;
         }
     }
-    void erase(std::size_t i) { entries_.erase(entries_.begin() + static_cast<std::ptrdiff_t>(head_ + i)); if (head_ == entries_.size()) { entries_.clear(); head_ = 0; } }
+    void erase(std::size_t i) {
+        entries_.erase(entries_.begin() + static_cast<std::ptrdiff_t>(head_ + i));
+        if (head_ == entries_.size()) {
+            entries_.clear();
+            head_ = 0;
+        }
+    }
     void clear() {
-        std::vector<Expected>().swap(entries_);
+        entries_.clear();
         head_ = 0;
+        if (entries_.capacity() <= kKeep && spare_.capacity() == 0) {
+            entries_.swap(spare_);
+        } else {
+            Storage().swap(entries_);
+        }
     }
     void idle() {  // keeps no memory for a client that does nothing
         if (empty() && entries_.capacity() > 0) clear();
@@ -72,7 +97,8 @@ class Expectations {
 
   private:
     static constexpr std::size_t kKeep = 64;
-    std::vector<Expected> entries_;
+    Storage& spare_;
+    Storage entries_;
     std::size_t head_ = 0;
 };
 
