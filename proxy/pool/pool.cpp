@@ -383,7 +383,7 @@ void Pool::release(Upstream& upstream, Left left, Outcome outcome, const std::st
         schedule_pump();
     }
     if (outcome == Outcome::endpoint_fault) {
-        upstream.endpoint->on_fault(now, why, upstream.begun);
+        upstream.endpoint->on_lost(now, why, upstream.begun, upstream.born);
     }
     if (left == Left::broken || settings_->one_to_one || upstream.hung_up) {
         if (upstream.cancels > 0) {

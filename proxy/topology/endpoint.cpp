@@ -136,6 +136,14 @@ void Endpoint::on_fault(TimePoint now, const std::string& why, resilience::Epoch
     with_breaker(now, [&] { return breaker_.on_failure(now, why, begun); });
 }
 
+void Endpoint::on_lost(TimePoint now, const std::string& why, resilience::Epoch begun, TimePoint born) {
+    with_breaker(now, [&]() -> std::optional<resilience::Transition> {
+        if (born <= last_lost_) return std::nullopt;
+        last_lost_ = now;
+        return breaker_.on_failure(now, why, begun);
+    });
+}
+
 void Endpoint::on_connected() {
     const std::lock_guard lock(mutex_);
     ++connects_[result_of(nullptr)];

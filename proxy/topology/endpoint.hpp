@@ -56,6 +56,10 @@ class Endpoint {
     resilience::Epoch epoch() const { return epoch_.load(std::memory_order_relaxed); }
     // A request begun under `begun` failed because of the server.
     void on_fault(TimePoint now, const std::string& why, resilience::Epoch begun);
+    // A connection made at `born` broke under a request. Connections that were there together go together: all of them
+    // are one failure, or one reset by a middlebox would open the breaker of a server that was never away. Whether it is
+    // away, the watcher finds out at once (suspect).
+    void on_lost(TimePoint now, const std::string& why, resilience::Epoch begun, TimePoint born);
     void on_connected();
     void on_connect_failed(TimePoint now, const Fault& fault, resilience::Epoch begun);
     std::optional<resilience::Permit> try_attempt(TimePoint now);  // by the watcher, while not closed
@@ -106,6 +110,7 @@ class Endpoint {
     resilience::RetryBudget retry_budget_;
     std::map<std::string, std::uint64_t> connects_;
     std::uint64_t fed_ = 0;
+    TimePoint last_lost_{};
     std::function<void()> listener_;
     IdentityRef remembered_;
     std::atomic<bool> usable_{true}, suspect_{false};
