@@ -1,7 +1,7 @@
 // The command line: what each word does is a function elsewhere.
-#include <CLI/CLI.hpp>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <functional>
 #include <iostream>
@@ -42,7 +42,8 @@ std::string a_duration(const std::string& text) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    CLI::App app{"Breakwater: a proxy beside your app that pools its database connections and outlives the database's outages."};
+    CLI::App app{
+        "Breakwater: a proxy beside your app that pools its database connections and outlives the database's outages."};
     app.set_version_flag("--version", std::string("breakwater ") + breakwater::version());
     app.require_subcommand(1);
     app.footer("COMMAND --help says more about each. Default admin URL: http://127.0.0.1:9640");
@@ -54,11 +55,15 @@ int main(int argc, char** argv) {
     int result = 0;
 
     const auto takes_file = [&](CLI::App* command) {
-        command->add_option("-c,--config", file, "configuration file; default $BREAKWATER_CONFIG, else /etc/breakwater/breakwater.yaml")
+        command
+            ->add_option("-c,--config", file,
+                         "configuration file; default $BREAKWATER_CONFIG, else /etc/breakwater/breakwater.yaml")
             ->type_name("FILE");
     };
     const auto takes_admin = [&](CLI::App* command) {
-        command->add_option("--admin", admin, "where the proxy's admin listener is")->type_name("URL")->capture_default_str();
+        command->add_option("--admin", admin, "where the proxy's admin listener is")
+            ->type_name("URL")
+            ->capture_default_str();
     };
     const auto command = [&](const char* name, const char* what, std::function<int()> action) {
         CLI::App* made = app.add_subcommand(name, what);
@@ -68,7 +73,8 @@ int main(int argc, char** argv) {
 
     takes_file(command("run", "Run the proxy. SIGHUP reloads the configuration, SIGTERM and SIGINT drain.",
                        [&] { return breakwater::app::run(file); }));
-    takes_file(command("check", "Validate a configuration and print all that is wrong with it, or risky.", [&] { return check(file); }));
+    takes_file(command("check", "Validate a configuration and print all that is wrong with it, or risky.",
+                       [&] { return check(file); }));
 
     CLI::App* shown = command("status", "Show databases, endpoints, breakers and pools.", [&] {
         status.admin = admin;
@@ -82,19 +88,26 @@ int main(int argc, char** argv) {
         return client::wait(admin, *breakwater::admin::parse_duration(timeout), terminal);
     });
     takes_admin(waits);
-    waits->add_option("--timeout", timeout, "give up after so long")->check(a_duration)->type_name("DURATION")->capture_default_str();
+    waits->add_option("--timeout", timeout, "give up after so long")
+        ->check(a_duration)
+        ->type_name("DURATION")
+        ->capture_default_str();
 
     CLI::App* by_hand = app.add_subcommand("breaker", "Open a circuit breaker by hand, or let it go again.");
     by_hand->require_subcommand(1);
     for (const bool trip : {true, false}) {
-        CLI::App* verb = by_hand->add_subcommand(trip ? "trip" : "reset", trip ? "Send nothing there for a while."
-                                                                               : "End a trip; the next attempt is made at once.");
+        CLI::App* verb =
+            by_hand->add_subcommand(trip ? "trip" : "reset", trip ? "Send nothing there for a while."
+                                                                  : "End a trip; the next attempt is made at once.");
         verb->add_option("target", breaker.target, "DATABASE, or DATABASE/ENDPOINT with the endpoint as host:port")
             ->required()
             ->type_name("DATABASE[/ENDPOINT]");
         takes_admin(verb);
         if (trip) {
-            verb->add_option("--for", breaker.how_long, "how long")->check(a_duration)->type_name("DURATION")->capture_default_str();
+            verb->add_option("--for", breaker.how_long, "how long")
+                ->check(a_duration)
+                ->type_name("DURATION")
+                ->capture_default_str();
             verb->add_option("--reason", breaker.reason, "why, for whoever looks next")->type_name("TEXT");
         }
         verb->callback([&, trip] {
@@ -104,7 +117,8 @@ int main(int argc, char** argv) {
         });
     }
 
-    takes_admin(command("drain", "Finish what is in flight, take no new clients, then end.", [&] { return client::drain(admin, terminal); }));
+    takes_admin(command("drain", "Finish what is in flight, take no new clients, then end.",
+                        [&] { return client::drain(admin, terminal); }));
     takes_admin(command("reload", "Read the configuration again.", [&] { return client::reload(admin, terminal); }));
 
     command("inject", "Add the sidecar to Kubernetes manifests.", [] { return not_yet("inject", 2); })
@@ -114,6 +128,10 @@ int main(int argc, char** argv) {
 
     try {
         app.parse(argc, argv);
+    } catch (const CLI::RequiredError& problem) {
+        const auto left = app.remaining(true);
+        if (!left.empty()) std::cerr << "breakwater: no such command: " << left.front() << "\n";
+        return app.exit(problem) == 0 ? 0 : 1;
     } catch (const CLI::ParseError& problem) {
         return app.exit(problem) == 0 ? 0 : 1;
     } catch (const std::exception& problem) {

@@ -29,7 +29,8 @@ struct Call {
 
 }  // namespace
 
-HttpAnswer call(const std::string& admin, std::string_view method, const std::string& target, std::chrono::milliseconds timeout) {
+HttpAnswer call(const std::string& admin, std::string_view method, const std::string& target,
+                std::chrono::milliseconds timeout) {
     const auto url = boost::urls::parse_uri(admin);
     if (!url || url->scheme() != "http" || url->host().empty())
         return {0, {}, "'" + admin + "' is not an address like " + default_admin};

@@ -23,7 +23,8 @@ using std::chrono::milliseconds;
 std::string text(const json::value& value) {
     // A name or an error text comes from elsewhere: it must not move the cursor.
     std::string out(value.is_string() ? std::string_view(value.get_string()) : std::string_view());
-    std::ranges::replace_if(out, [](unsigned char c) { return c < 0x20 || c == 0x7F; }, ' ');
+    std::ranges::replace_if(
+        out, [](unsigned char c) { return c < 0x20 || c == 0x7F; }, ' ');
     return out;
 }
 double number(const json::value& value) { return value.is_number() ? value.to_number<double>() : 0; }
@@ -33,8 +34,8 @@ milliseconds span(double seconds) { return milliseconds(static_cast<std::int64_t
 std::optional<milliseconds> time_of(const json::value& value) {  // RFC 3339, as we write it
     std::tm utc{};
     int ms = 0;
-    if (!value.is_string() || std::sscanf(value.get_string().c_str(), "%d-%d-%dT%d:%d:%d.%dZ", &utc.tm_year, &utc.tm_mon, &utc.tm_mday,
-                                          &utc.tm_hour, &utc.tm_min, &utc.tm_sec, &ms) != 7)
+    if (!value.is_string() || std::sscanf(value.get_string().c_str(), "%d-%d-%dT%d:%d:%d.%dZ", &utc.tm_year,
+                                          &utc.tm_mon, &utc.tm_mday, &utc.tm_hour, &utc.tm_min, &utc.tm_sec, &ms) != 7)
         return std::nullopt;
     utc.tm_year -= 1900;
     utc.tm_mon -= 1;
@@ -42,7 +43,8 @@ std::optional<milliseconds> time_of(const json::value& value) {  // RFC 3339, as
 }
 
 std::size_t width(std::string_view cell) {  // characters, not bytes
-    return static_cast<std::size_t>(std::ranges::count_if(cell, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+    return static_cast<std::size_t>(
+        std::ranges::count_if(cell, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
 std::string painted(std::string_view shown, std::string_view word, bool colour) {
@@ -82,7 +84,8 @@ Row endpoint_row(const json::object& endpoint, const json::object* breaker, std:
     std::string state = text(endpoint.at("breaker_state")), since = "-", next = "-", why;
     if (breaker) {
         since = ago(breaker->at("since"));
-        if (const auto at = time_of(breaker->at("next_attempt_at")); at && now) next = *at > *now ? "in " + brief(*at - *now) : "now";
+        if (const auto at = time_of(breaker->at("next_attempt_at")); at && now)
+            next = *at > *now ? "in " + brief(*at - *now) : "now";
         why = text(breaker->at("reason"));
         if (breaker->at("forced").is_object()) state += " (forced)";
     }
@@ -106,8 +109,9 @@ std::string table(std::string_view detailed, bool colour) {
     const json::object& page = parsed.as_object();
     const auto now = time_of(page.at("time"));
     const std::string status = text(page.at("status"));
-    std::string out = fmt::format("breakwater {}: {}{}, up {}\n", text(page.at("version")), painted(status, status, colour),
-                                  page.at("draining").as_bool() ? ", draining" : "", brief(span(number(page.at("uptime_seconds")))));
+    std::string out =
+        fmt::format("breakwater {}: {}{}, up {}\n", text(page.at("version")), painted(status, status, colour),
+                    page.at("draining").as_bool() ? ", draining" : "", brief(span(number(page.at("uptime_seconds")))));
     for (const json::value& reason : page.at("reasons").as_array()) out += "  " + text(reason) + "\n";
 
     std::map<std::pair<std::string, std::string>, const json::object*> breakers;
@@ -120,23 +124,27 @@ std::string table(std::string_view detailed, bool colour) {
         const std::string name = text(db.at("name")), state = text(db.at("status"));
         out += fmt::format("\n{} ({}{}): {}; {} clients, pool {} busy {} idle of {} ({}), {} waiting, {} held", name,
                            text(db.at("protocol")), db.at("critical").as_bool() ? "" : ", not critical",
-                           painted(state, state, colour), whole(db.at("clients")), whole(pool.at("active")), whole(pool.at("idle")),
-                           whole(pool.at("max_size")), text(pool.at("mode")), whole(db.at("waiting")), whole(db.at("holding")));
+                           painted(state, state, colour), whole(db.at("clients")), whole(pool.at("active")),
+                           whole(pool.at("idle")), whole(pool.at("max_size")), text(pool.at("mode")),
+                           whole(db.at("waiting")), whole(db.at("holding")));
         if (number(db.at("holding")) > 0) out += " for up to " + brief(span(number(db.at("oldest_hold_seconds"))));
         out += "\n";
         std::vector<Row> rows{{"ENDPOINT", "ROLE", "ZONE", "LAG", "BREAKER", "FOR", "NEXT TRY", "CONNS", "P99", "WHY"}};
         for (const json::value& endpoint : db.at("endpoints").as_array()) {
             const auto breaker = breakers.find({name, text(endpoint.at("address"))});
-            rows.push_back(endpoint_row(endpoint.as_object(), breaker == breakers.end() ? nullptr : breaker->second, now));
+            rows.push_back(
+                endpoint_row(endpoint.as_object(), breaker == breakers.end() ? nullptr : breaker->second, now));
         }
         out += aligned(rows, colour);
     }
 
     std::vector<Row> around;
     if (const auto* memory = page.at("memory").if_object())
-        around.push_back({"memory", text(memory->at("status")), fmt::format("{:.0f}%", number(memory->at("used_share")) * 100)});
+        around.push_back(
+            {"memory", text(memory->at("status")), fmt::format("{:.0f}%", number(memory->at("used_share")) * 100)});
     for (const json::value& disk : page.at("disk").as_array())
-        around.push_back({"disk " + text(disk.at("path")), text(disk.at("status")), fmt::format("{:.0f}%", number(disk.at("used_share")) * 100)});
+        around.push_back({"disk " + text(disk.at("path")), text(disk.at("status")),
+                          fmt::format("{:.0f}%", number(disk.at("used_share")) * 100)});
     for (const json::value& external : page.at("external").as_array())
         around.push_back({text(external.at("name")), text(external.at("status")), text(external.at("last_error"))});
     if (!around.empty()) out += "\nsurroundings\n" + aligned(around, colour);

@@ -48,7 +48,8 @@ DiskView DiskWatch::view() const {
     const auto silent = std::chrono::steady_clock::now() - since;
     if (silent > stale_after) {
         view.status = CheckStatus::fail;
-        view.error = fmt::format("no answer for {} s", std::chrono::duration_cast<std::chrono::seconds>(silent).count());
+        view.error =
+            fmt::format("no answer for {} s", std::chrono::duration_cast<std::chrono::seconds>(silent).count());
     }
     return view;
 }

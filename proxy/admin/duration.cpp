@@ -19,7 +19,12 @@ std::optional<std::chrono::milliseconds> parse_duration(std::string_view text) {
         if (problem != std::errc() || !(number >= 0)) return std::nullopt;
         text.remove_prefix(static_cast<std::size_t>(end - text.data()));
         const std::string_view unit = text.substr(0, text.find_first_of("0123456789."));
-        const double ms = unit == "ms" ? 1 : unit == "s" ? 1e3 : unit == "m" ? 60e3 : unit == "h" ? 3600e3 : unit == "d" ? 86400e3 : 0;
+        const double ms = unit == "ms"  ? 1
+                          : unit == "s" ? 1e3
+                          : unit == "m" ? 60e3
+                          : unit == "h" ? 3600e3
+                          : unit == "d" ? 86400e3
+                                        : 0;
         if (ms == 0) return std::nullopt;
         total += number * ms;
         if (!(total <= static_cast<double>(a_year))) return std::nullopt;

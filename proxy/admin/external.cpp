@@ -38,8 +38,9 @@ struct Target {
 
 std::string base64(const std::string& text) {
     std::string out(4 * ((text.size() + 2) / 3) + 1, '\0');  // the function adds a zero
-    const int size = ::EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                                       reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
+    const int size =
+        ::EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
+                          reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
     out.resize(static_cast<std::size_t>(size));
     return out;
 }
@@ -72,11 +73,12 @@ class Attempt : public std::enable_shared_from_this<Attempt> {
         : target_(target), stream_(control, tls), over_(std::move(over)) {}
 
     void start(const Lookup::Addresses& addresses) {
-        beast::get_lowest_layer(stream_).async_connect(
-            addresses, [self = shared_from_this()](error_code problem, const auto&) {
-                if (problem) return self->fail("connect: " + problem.message());
-                self->target_.tls ? self->handshake() : self->ask();
-            });
+        beast::get_lowest_layer(stream_).async_connect(addresses,
+                                                       [self = shared_from_this()](error_code problem, const auto&) {
+                                                           if (problem)
+                                                               return self->fail("connect: " + problem.message());
+                                                           self->target_.tls ? self->handshake() : self->ask();
+                                                       });
     }
 
     void abandon() {  // nobody is told
@@ -149,8 +151,14 @@ resilience::BreakerSettings settings_for(const ExternalCheck& check) {
 class Watch final : public ExternalWatch, public std::enable_shared_from_this<Watch> {
   public:
     Watch(asio::io_context& control, asio::ssl::context& tls, const ExternalCheck& check)
-        : control_(control), tls_(tls), check_(check), target_(target_of(check.url)), lookup_(control), next_(control),
-          deadline_(control), breaker_(settings_for(check), std::random_device{}(), Clock::now()),
+        : control_(control),
+          tls_(tls),
+          check_(check),
+          target_(target_of(check.url)),
+          lookup_(control),
+          next_(control),
+          deadline_(control),
+          breaker_(settings_for(check), std::random_device{}(), Clock::now()),
           wall_minus_steady_(std::chrono::system_clock::now().time_since_epoch() - Clock::now().time_since_epoch()) {}
 
     void start() {
@@ -172,7 +180,8 @@ class Watch final : public ExternalWatch, public std::enable_shared_from_this<Wa
         view.name = check_.name;
         view.url = config::redacted_url(check_.url);
         view.critical = check_.critical;
-        if (at.state != resilience::State::closed) view.status = check_.critical ? CheckStatus::fail : CheckStatus::warn;
+        if (at.state != resilience::State::closed)
+            view.status = check_.critical ? CheckStatus::fail : CheckStatus::warn;
         view.breaker.state = at.state == resilience::State::closed ? BreakerState::closed
                              : at.state == resilience::State::open ? BreakerState::open
                                                                    : BreakerState::half_open;
@@ -216,18 +225,20 @@ class Watch final : public ExternalWatch, public std::enable_shared_from_this<Wa
         deadline_.async_wait([self = shared_from_this(), turn](error_code problem) {
             if (!problem && turn == self->turn_) self->over({std::nullopt, self->too_late()});
         });
-        const bool asked = lookup_.start(
-            target_->host, target_->port,
-            [weak = weak_from_this(), turn](Lookup::Addresses addresses, const std::string& error) {
-                const auto self = weak.lock();
-                if (!self || self->stopped_ || turn != self->turn_) return;
-                if (!error.empty()) return self->over({std::nullopt, error});
-                self->attempt_ = std::make_shared<Attempt>(self->control_, self->tls_, *self->target_, [weak, turn](Outcome outcome) {
-                    const auto still = weak.lock();
-                    if (still && !still->stopped_ && turn == still->turn_) still->over(std::move(outcome));
-                });
-                self->attempt_->start(addresses);
-            });
+        const bool asked =
+            lookup_.start(target_->host, target_->port,
+                          [weak = weak_from_this(), turn](Lookup::Addresses addresses, const std::string& error) {
+                              const auto self = weak.lock();
+                              if (!self || self->stopped_ || turn != self->turn_) return;
+                              if (!error.empty()) return self->over({std::nullopt, error});
+                              self->attempt_ = std::make_shared<Attempt>(
+                                  self->control_, self->tls_, *self->target_, [weak, turn](Outcome outcome) {
+                                      const auto still = weak.lock();
+                                      if (still && !still->stopped_ && turn == still->turn_)
+                                          still->over(std::move(outcome));
+                                  });
+                              self->attempt_->start(addresses);
+                          });
         if (!asked) over({std::nullopt, target_->host + ": the name look-up hangs"});
     }
 
@@ -244,7 +255,8 @@ class Watch final : public ExternalWatch, public std::enable_shared_from_this<Wa
         http_status_ = outcome.status;
         latency_ = outcome.status ? std::optional(std::chrono::duration<double>(now - started_).count()) : std::nullopt;
         error_ = std::move(outcome.error);
-        if (outcome.status && !check_.expect.contains(*outcome.status)) error_ = fmt::format("answers {}", *outcome.status);
+        if (outcome.status && !check_.expect.contains(*outcome.status))
+            error_ = fmt::format("answers {}", *outcome.status);
         const auto change = told(now);
         if (change && (change->to == resilience::State::closed || change->from == resilience::State::closed))
             log::write(change->to == resilience::State::closed ? log::Level::info : log::Level::warn, "health",
@@ -283,7 +295,8 @@ class Watch final : public ExternalWatch, public std::enable_shared_from_this<Wa
 
 }  // namespace
 
-std::shared_ptr<ExternalWatch> watch_external(asio::io_context& control, asio::ssl::context& tls, const ExternalCheck& check) {
+std::shared_ptr<ExternalWatch> watch_external(asio::io_context& control, asio::ssl::context& tls,
+                                              const ExternalCheck& check) {
     auto watch = std::make_shared<Watch>(control, tls, check);
     watch->start();
     return watch;

@@ -25,18 +25,17 @@ json::value or_null(const std::optional<T>& value) {
 
 json::object breaker_json(const BreakerView& breaker) {
     json::value forced = nullptr;
-    if (breaker.forced)
-        forced = {{"until", time_or_null(breaker.forced->until)}, {"reason", breaker.forced->reason}};
-    return {{"state", name(breaker.state)},
-            {"since", time_or_null(breaker.since)},
-            {"reason", breaker.reason},
-            {"failure_rate", breaker.failure_rate},
-            {"consecutive_failures", breaker.consecutive_failures},
-            {"attempts", breaker.attempts},
-            {"next_attempt_at", time_or_null(breaker.next_attempt_at)},
-            {"transitions",
-             {{"opened", breaker.opened}, {"closed", breaker.closed}, {"half_opened", breaker.half_opened}}},
-            {"forced", std::move(forced)}};
+    if (breaker.forced) forced = {{"until", time_or_null(breaker.forced->until)}, {"reason", breaker.forced->reason}};
+    return {
+        {"state", name(breaker.state)},
+        {"since", time_or_null(breaker.since)},
+        {"reason", breaker.reason},
+        {"failure_rate", breaker.failure_rate},
+        {"consecutive_failures", breaker.consecutive_failures},
+        {"attempts", breaker.attempts},
+        {"next_attempt_at", time_or_null(breaker.next_attempt_at)},
+        {"transitions", {{"opened", breaker.opened}, {"closed", breaker.closed}, {"half_opened", breaker.half_opened}}},
+        {"forced", std::move(forced)}};
 }
 
 json::array breakers_json(const EngineView& engine, std::optional<BreakerState> only) {
@@ -52,17 +51,16 @@ json::array breakers_json(const EngineView& engine, std::optional<BreakerState> 
 }
 
 json::object endpoint_json(const EndpointView& endpoint) {
-    return {{"address", endpoint.address},
-            {"role", endpoint.role},
-            {"zone", endpoint.zone},
-            {"lag_seconds", or_null(endpoint.lag_seconds)},
-            {"breaker_state", name(endpoint.breaker.state)},
-            {"connections",
-             {{"active", endpoint.active}, {"idle", endpoint.idle}, {"connecting", endpoint.connecting}}},
-            {"misconfigured", endpoint.misconfigured},
-            {"last_error", endpoint.last_error.empty() ? json::value(nullptr) : json::value(endpoint.last_error)},
-            {"latency",
-             {{"p50_seconds", endpoint.latency.p50_seconds}, {"p99_seconds", endpoint.latency.p99_seconds}}}};
+    return {
+        {"address", endpoint.address},
+        {"role", endpoint.role},
+        {"zone", endpoint.zone},
+        {"lag_seconds", or_null(endpoint.lag_seconds)},
+        {"breaker_state", name(endpoint.breaker.state)},
+        {"connections", {{"active", endpoint.active}, {"idle", endpoint.idle}, {"connecting", endpoint.connecting}}},
+        {"misconfigured", endpoint.misconfigured},
+        {"last_error", endpoint.last_error.empty() ? json::value(nullptr) : json::value(endpoint.last_error)},
+        {"latency", {{"p50_seconds", endpoint.latency.p50_seconds}, {"p99_seconds", endpoint.latency.p99_seconds}}}};
 }
 
 json::object database_json(const DatabaseView& database) {
@@ -149,7 +147,8 @@ void judge_surroundings(const SurroundingsView& surroundings, Verdict& verdict) 
     };
     if (const auto& memory = surroundings.memory)
         weigh(memory->status, [&] {
-            return memory->error.empty() ? "memory: " + percent(memory->used_share) + " used" : "memory: " + memory->error;
+            return memory->error.empty() ? "memory: " + percent(memory->used_share) + " used"
+                                         : "memory: " + memory->error;
         });
     for (const DiskView& disk : surroundings.disk)
         weigh(disk.status, [&] {
@@ -163,34 +162,44 @@ void judge_surroundings(const SurroundingsView& surroundings, Verdict& verdict) 
 
 std::string_view name(Status status) {
     switch (status) {
-        case Status::healthy: return "healthy";
-        case Status::degraded: return "degraded";
-        case Status::unhealthy: return "unhealthy";
+        case Status::healthy:
+            return "healthy";
+        case Status::degraded:
+            return "degraded";
+        case Status::unhealthy:
+            return "unhealthy";
     }
     return "";
 }
 
 std::string_view name(BreakerState state) {
     switch (state) {
-        case BreakerState::closed: return "CLOSED";
-        case BreakerState::open: return "OPEN";
-        case BreakerState::half_open: return "HALF_OPEN";
+        case BreakerState::closed:
+            return "CLOSED";
+        case BreakerState::open:
+            return "OPEN";
+        case BreakerState::half_open:
+            return "HALF_OPEN";
     }
     return "";
 }
 
 std::string_view name(CheckStatus status) {
     switch (status) {
-        case CheckStatus::ok: return "ok";
-        case CheckStatus::warn: return "warn";
-        case CheckStatus::fail: return "fail";
+        case CheckStatus::ok:
+            return "ok";
+        case CheckStatus::warn:
+            return "warn";
+        case CheckStatus::fail:
+            return "fail";
     }
     return "";
 }
 
 std::optional<BreakerState> breaker_state(std::string_view text) {
     for (const auto state : {BreakerState::closed, BreakerState::open, BreakerState::half_open})
-        if (std::ranges::equal(text, name(state), [](char a, char b) { return (a >= 'a' && a <= 'z' ? a - 32 : a) == b; }))
+        if (std::ranges::equal(text, name(state),
+                               [](char a, char b) { return (a >= 'a' && a <= 'z' ? a - 32 : a) == b; }))
             return state;
     return std::nullopt;
 }
@@ -199,7 +208,8 @@ Status judge(const DatabaseView& database) {
     if (!database.supported) return Status::degraded;
     if (!database.usable) return Status::unhealthy;
     const auto closed = [](const EndpointView& e) { return e.breaker.state == BreakerState::closed; };
-    return database.holding > 0 || !std::ranges::all_of(database.endpoints, closed) ? Status::degraded : Status::healthy;
+    return database.holding > 0 || !std::ranges::all_of(database.endpoints, closed) ? Status::degraded
+                                                                                    : Status::healthy;
 }
 
 Verdict judge(const EngineView& engine, const SurroundingsView& surroundings) {
@@ -207,17 +217,19 @@ Verdict judge(const EngineView& engine, const SurroundingsView& surroundings) {
     if (!engine.loops_turning) add(verdict, Status::unhealthy, "a worker's event loop has not turned for 5 s");
     for (const DatabaseView& database : engine.databases) {
         if (!database.supported) {
-            add(verdict, Status::degraded, database.name + ": " + database.protocol + " is not supported yet, not served");
+            add(verdict, Status::degraded,
+                database.name + ": " + database.protocol + " is not supported yet, not served");
             continue;
         }
         if (!database.usable)
-            add(verdict, database.critical ? Status::unhealthy : Status::degraded, database.name + ": no usable primary");
+            add(verdict, database.critical ? Status::unhealthy : Status::degraded,
+                database.name + ": no usable primary");
         for (const EndpointView& endpoint : database.endpoints)
             if (endpoint.breaker.state != BreakerState::closed)
                 add(verdict, Status::degraded,
-                    fmt::format("{}: breaker of {} is {}", database.name, endpoint.address, name(endpoint.breaker.state)));
-        if (database.holding > 0)
-            add(verdict, Status::degraded, database.name + ": requests are held");
+                    fmt::format("{}: breaker of {} is {}", database.name, endpoint.address,
+                                name(endpoint.breaker.state)));
+        if (database.holding > 0) add(verdict, Status::degraded, database.name + ": requests are held");
     }
     judge_surroundings(surroundings, verdict);
     return verdict;
@@ -225,7 +237,8 @@ Verdict judge(const EngineView& engine, const SurroundingsView& surroundings) {
 
 Answer livez(const EngineView& engine) {
     if (engine.loops_turning) return {200, std::string(json_type), R"({"status":"ok"})"};
-    return {503, std::string(json_type), R"({"status":"fail","reasons":["a worker's event loop has not turned for 5 s"]})"};
+    return {503, std::string(json_type),
+            R"({"status":"fail","reasons":["a worker's event loop has not turned for 5 s"]})"};
 }
 
 Answer readyz(const EngineView& engine, Readiness readiness) {

@@ -12,9 +12,9 @@
 namespace breakwater::admin {
 
 enum class Status : std::uint8_t { healthy, degraded, unhealthy };
-std::string_view name(Status status);        // "healthy", ...
-std::string_view name(BreakerState state);   // "CLOSED", "OPEN", "HALF_OPEN"
-std::string_view name(CheckStatus status);   // "ok", "warn", "fail"
+std::string_view name(Status status);                              // "healthy", ...
+std::string_view name(BreakerState state);                         // "CLOSED", "OPEN", "HALF_OPEN"
+std::string_view name(CheckStatus status);                         // "ok", "warn", "fail"
 std::optional<BreakerState> breaker_state(std::string_view text);  // in any case
 
 struct Verdict {
@@ -23,8 +23,8 @@ struct Verdict {
 };
 
 // unhealthy: a critical database has no usable primary (or owner of a slot or shard), a check fails, or a worker hangs.
-// degraded: a non-critical one has none, a database's protocol is not built, a breaker is not closed, requests are held,
-// or a check warns.
+// degraded: a non-critical one has none, a database's protocol is not built, a breaker is not closed, requests are
+// held, or a check warns.
 Verdict judge(const EngineView& engine, const SurroundingsView& surroundings);
 
 // Of one database by itself: unhealthy when it cannot be used, critical or not; whether that matters is judge()'s.

@@ -138,7 +138,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
                 return self->refuse(431, "the header is too large");
             if (problem == http::error::body_limit) return self->refuse(413, "the body is too large");
             if (problem == beast::error::timeout || problem == http::error::end_of_stream ||
-                problem == http::error::partial_message || problem.category() != http::make_error_code(http::error::end_of_stream).category())
+                problem == http::error::partial_message ||
+                problem.category() != http::make_error_code(http::error::end_of_stream).category())
                 return;  // gone, or as good as gone
             self->refuse(400, "not an HTTP request: " + problem.message());
         });
@@ -151,8 +152,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
             return std::string_view(text.data(), text.size());
         };
         const auto method = message.method_string(), target = message.target();
-        const Request request{{method.data(), method.size()}, {target.data(), target.size()}, header(http::field::host),
-                              header(http::field::origin), header("Sec-Fetch-Site")};
+        const Request request{{method.data(), method.size()},
+                              {target.data(), target.size()},
+                              header(http::field::host),
+                              header(http::field::origin),
+                              header("Sec-Fetch-Site")};
         if (request.target.empty() || request.target[0] != '/') return refuse(400, "the target must be a path");
         head_ = message.method() == http::verb::head;
         respond(gate_->owner->answer(request, *gate_), message.keep_alive() && !gate_->closed, message.version());
@@ -169,19 +173,21 @@ class Connection : public std::enable_shared_from_this<Connection> {
         out.set(http::field::cache_control, "no-store");
         out.set("X-Content-Type-Options", "nosniff");
         if (reply.content_type.starts_with("text/html")) {
-            out.set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-                                               "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
+            out.set("Content-Security-Policy",
+                    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+                    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'");
         }
         if (!reply.allow.empty()) out.set(http::field::allow, reply.allow);
         out.keep_alive(keep_alive);
         out.content_length(reply.body.size());
         if (!head_) out.body() = std::move(reply.body);
         stream_.expires_after(gate_->owner->options.limits.write);
-        http::async_write(stream_, *response_, [self = shared_from_this(), keep_alive](error_code problem, std::size_t) {
-            if (problem || !self->gate_->owner) return;
-            if (keep_alive) return self->await_request();
-            self->linger();
-        });
+        http::async_write(stream_, *response_,
+                          [self = shared_from_this(), keep_alive](error_code problem, std::size_t) {
+                              if (problem || !self->gate_->owner) return;
+                              if (keep_alive) return self->await_request();
+                              self->linger();
+                          });
     }
 
     // Closing with unread bytes would send a RST, which can overtake the answer: what still comes is read for a moment.
@@ -219,7 +225,8 @@ void Gate::accept() {
             return self->accept();
         }
         if (problem == asio::error::operation_aborted) return;
-        self->again.expires_after(std::chrono::milliseconds(100));  // out of descriptors, most likely: not in a tight loop
+        self->again.expires_after(
+            std::chrono::milliseconds(100));  // out of descriptors, most likely: not in a tight loop
         self->again.async_wait([self](error_code stopped) {
             if (!stopped && !self->closed && self->owner) self->accept();
         });
@@ -230,7 +237,8 @@ void Gate::admit(tcp::socket socket) {
     if (open.size() >= owner->options.limits.connections) {
         // Strangers who only keep connections open must not lock the kubelet out.
         auto victim = std::ranges::find_if(open, [](const Connection* c) { return c->idle() && !c->closing(); });
-        if (victim == open.end()) victim = std::ranges::find_if(open, [](const Connection* c) { return !c->closing(); });
+        if (victim == open.end())
+            victim = std::ranges::find_if(open, [](const Connection* c) { return !c->closing(); });
         if (victim != open.end()) (*victim)->close();
     }
     error_code ignored;
@@ -249,24 +257,28 @@ void Gate::close(bool connections_too) {
 
 Reply HttpServer::Impl::answer(const Request& request, const Gate& gate) {
     const auto host = split(gate.address);
-    const bool loopback = host && (host->first == "localhost" || host->first == "::1" || host->first.starts_with("127."));
+    const bool loopback =
+        host && (host->first == "localhost" || host->first == "::1" || host->first.starts_with("127."));
     const Sources sources{engine, [this] { return surroundings.view(); }, options.readiness, loopback};
     return route(request, gate.kind, sources);
 }
 
 // Binds the new address before the old is let go of, except where they exclude each other (0.0.0.0 and 127.0.0.1).
-std::optional<std::string> HttpServer::Impl::move(std::shared_ptr<Gate>& gate, Listener kind, const std::string& address) {
+std::optional<std::string> HttpServer::Impl::move(std::shared_ptr<Gate>& gate, Listener kind,
+                                                  const std::string& address) {
     if (gate && gate->address == address) return std::nullopt;
     std::shared_ptr<Gate> fresh;
     if (!address.empty()) {
         Bound bound = bind_to(control, address);
-        if (!bound.acceptor && bound.code == asio::error::address_in_use && gate && split(gate->address)->second == split(address)->second) {
+        if (!bound.acceptor && bound.code == asio::error::address_in_use && gate &&
+            split(gate->address)->second == split(address)->second) {
             const std::string old = gate->address;
             gate->close(false);
             bound = bind_to(control, address);
             if (!bound.acceptor) {
                 Bound back = bind_to(control, old);
-                gate = back.acceptor ? std::make_shared<Gate>(control, this, kind, old, *std::move(back.acceptor)) : nullptr;
+                gate = back.acceptor ? std::make_shared<Gate>(control, this, kind, old, *std::move(back.acceptor))
+                                     : nullptr;
                 if (gate) gate->accept();
             }
         }

@@ -1,5 +1,6 @@
 // The admin and the health listener: plain HTTP/1.1 on the control thread. All calls on that thread. Bounded in every
-// way a stranger could stretch: header and body size, time for a request, connections (the one idle longest makes room).
+// way a stranger could stretch: header and body size, time for a request, connections (the one idle longest makes
+// room).
 #pragma once
 
 #include <chrono>
@@ -25,9 +26,9 @@ class HttpServer {
     struct Limits {
         std::size_t header_bytes = 8 * 1024;
         std::size_t body_bytes = 16 * 1024;
-        std::size_t connections = 64;                        // of each listener
-        std::chrono::milliseconds request{5'000};            // from its first byte to its last
-        std::chrono::milliseconds idle{60'000};              // between requests
+        std::size_t connections = 64;              // of each listener
+        std::chrono::milliseconds request{5'000};  // from its first byte to its last
+        std::chrono::milliseconds idle{60'000};    // between requests
         std::chrono::milliseconds write{10'000};
     };
     struct Options {

@@ -11,12 +11,24 @@ namespace json = boost::json;
 
 void append(std::string& out, const json::value& value) {
     switch (value.kind()) {
-        case json::kind::null: out += "null"; return;
-        case json::kind::bool_: out += value.get_bool() ? "true" : "false"; return;
-        case json::kind::int64: out += std::to_string(value.get_int64()); return;
-        case json::kind::uint64: out += std::to_string(value.get_uint64()); return;
-        case json::kind::double_: telemetry::append_number(out, value.get_double()); return;
-        case json::kind::string: telemetry::append_json_string(out, std::string_view(value.get_string())); return;
+        case json::kind::null:
+            out += "null";
+            return;
+        case json::kind::bool_:
+            out += value.get_bool() ? "true" : "false";
+            return;
+        case json::kind::int64:
+            out += std::to_string(value.get_int64());
+            return;
+        case json::kind::uint64:
+            out += std::to_string(value.get_uint64());
+            return;
+        case json::kind::double_:
+            telemetry::append_number(out, value.get_double());
+            return;
+        case json::kind::string:
+            telemetry::append_json_string(out, std::string_view(value.get_string()));
+            return;
         case json::kind::array: {
             out += '[';
             bool first = true;

@@ -34,7 +34,8 @@ bool Lookup::start(std::string host, std::string port, Answer answer) {
         if (mailbox_->busy) return false;
         mailbox_->busy = true;
     }
-    std::thread([mailbox = mailbox_, host = std::move(host), port = std::move(port), answer = std::move(answer)]() mutable {
+    std::thread([mailbox = mailbox_, host = std::move(host), port = std::move(port),
+                 answer = std::move(answer)]() mutable {
         auto [addresses, error] = ask(host, port);
         const std::lock_guard lock(mailbox->mutex);
         mailbox->busy = false;

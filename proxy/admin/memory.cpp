@@ -67,8 +67,8 @@ std::optional<Usage> tightest(const std::string& mount, std::string path, Read r
     }
 }
 
-std::optional<Usage> usage_in(const std::string& dir, const char* limit_file, const char* used_file, const char* inactive,
-                              std::uint64_t machine) {
+std::optional<Usage> usage_in(const std::string& dir, const char* limit_file, const char* used_file,
+                              const char* inactive, std::uint64_t machine) {
     const auto limit = number_in(dir + limit_file);
     const auto used = number_in(dir + used_file);
     if (!limit || !used || *limit == 0 || *limit >= machine) return std::nullopt;  // v1 says "none" as 2^63
@@ -133,7 +133,8 @@ DiskView measure_disk(const std::string& path, const Thresholds& thresholds) {
     const std::uint64_t usable = used + disk.f_bavail * disk.f_frsize;
     view.used_bytes = used;
     view.total_bytes = usable;
-    view.used_share = usable ? static_cast<double>(used) / static_cast<double>(usable) : 0;  // /proc and the like: 0 of 0
+    view.used_share =
+        usable ? static_cast<double>(used) / static_cast<double>(usable) : 0;  // /proc and the like: 0 of 0
     view.status = weigh(view.used_share, thresholds);
     return view;
 }

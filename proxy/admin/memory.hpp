@@ -1,5 +1,5 @@
-// How much memory is used, of how much: the cgroup's limit, else the machine's. Counted as the kubelet does: the working
-// set, that is what is in use less the file cache the kernel would give back first.
+// How much memory is used, of how much: the cgroup's limit, else the machine's. Counted as the kubelet does: the
+// working set, that is what is in use less the file cache the kernel would give back first.
 #pragma once
 
 #include <string>

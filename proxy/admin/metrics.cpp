@@ -169,9 +169,8 @@ void endpoints(Page& page, const EngineView& engine) {
             state.set(with_role(db, at) + label("state", text), at.breaker.state == which ? 1.0 : 0.0);
     });
     auto forced = page.gauge("breakwater_breaker_forced", "1 while somebody has tripped the breaker by hand.");
-    each_endpoint(engine, [&](const auto& db, const auto& at) {
-        forced.set(with_role(db, at), at.breaker.forced ? 1.0 : 0.0);
-    });
+    each_endpoint(
+        engine, [&](const auto& db, const auto& at) { forced.set(with_role(db, at), at.breaker.forced ? 1.0 : 0.0); });
     auto transitions = page.counter("breakwater_breaker_transitions_total", "Changes of a breaker's state.");
     each_endpoint(engine, [&](const auto& db, const auto& at) {
         transitions.set(of(db, at) + label("to", "open"), at.breaker.opened);
@@ -181,7 +180,8 @@ void endpoints(Page& page, const EngineView& engine) {
     auto attempts = page.counter("breakwater_backoff_attempts_total", "Attempts made while a breaker was not closed.");
     each_endpoint(engine, [&](const auto& db, const auto& at) { attempts.set(of(db, at), at.backoff_attempts); });
     auto budget = page.gauge("breakwater_retry_budget_remaining", "Retries that may still be made now.");
-    each_endpoint(engine, [&](const auto& db, const auto& at) { budget.set(with_role(db, at), at.retry_budget_remaining); });
+    each_endpoint(engine,
+                  [&](const auto& db, const auto& at) { budget.set(with_role(db, at), at.retry_budget_remaining); });
     auto lag = page.gauge("breakwater_replica_lag_seconds", "How far a replica is behind; absent when unknown.");
     each_endpoint(engine, [&](const auto& db, const auto& at) {
         if (at.lag_seconds) lag.set(with_role(db, at), *at.lag_seconds);
@@ -189,7 +189,8 @@ void endpoints(Page& page, const EngineView& engine) {
 }
 
 void around(Page& page, const SurroundingsView& surroundings) {
-    auto memory = page.gauge("breakwater_memory_used_ratio", "Working set as a share of the cgroup's limit or the machine.");
+    auto memory =
+        page.gauge("breakwater_memory_used_ratio", "Working set as a share of the cgroup's limit or the machine.");
     if (surroundings.memory && surroundings.memory->error.empty()) memory.set({}, surroundings.memory->used_share);
     auto disk = page.gauge("breakwater_disk_used_ratio", "Used share of a checked file system.");
     for (const auto& one : surroundings.disk)

@@ -45,7 +45,8 @@ std::optional<std::string> decoded(std::string_view text, bool plus_is_space = f
 }
 
 // Only the names given, each at most once.
-std::optional<Query> parse_query(std::string_view text, std::initializer_list<std::string_view> known, std::string& problem) {
+std::optional<Query> parse_query(std::string_view text, std::initializer_list<std::string_view> known,
+                                 std::string& problem) {
     Query query;
     while (!text.empty()) {
         const auto ampersand = text.find('&');
@@ -86,7 +87,8 @@ std::string one_line(std::string text) {
     return text;
 }
 
-Reply trip(const Sources& sources, const std::string& database, const std::string& endpoint, std::string_view raw_query) {
+Reply trip(const Sources& sources, const std::string& database, const std::string& endpoint,
+           std::string_view raw_query) {
     std::string problem;
     const auto query = parse_query(raw_query, {"for", "reason"}, problem);
     if (!query) return error_reply(400, problem);
@@ -99,14 +101,16 @@ Reply trip(const Sources& sources, const std::string& database, const std::strin
     const auto reason = query->find("reason");
     if (reason != query->end() && reason->second.size() > longest_reason)
         return error_reply(400, fmt::format("reason: longer than {} bytes", longest_reason));
-    const std::string why = reason == query->end() || reason->second.empty() ? "tripped by hand" : one_line(reason->second);
+    const std::string why =
+        reason == query->end() || reason->second.empty() ? "tripped by hand" : one_line(reason->second);
     const auto seconds = std::chrono::ceil<std::chrono::seconds>(how_long);
     return done(sources.engine.trip(database, endpoint, seconds, why),
                 {{"ok", true}, {"for_seconds", seconds.count()}, {"reason", why}});
 }
 
 // The segments after /breakers/: {database}/{endpoint}/{verb}, or {database}/{verb} for all of its endpoints.
-std::optional<Reply> breakers(const Request& request, const Sources& sources, std::string_view path, std::string_view query) {
+std::optional<Reply> breakers(const Request& request, const Sources& sources, std::string_view path,
+                              std::string_view query) {
     std::vector<std::string> segments;
     while (true) {
         const auto slash = path.find('/');
@@ -144,15 +148,19 @@ Reply circuit_breakers_page(const Sources& sources, std::string_view raw_query) 
 std::optional<Reply> foreign(const Request& request, const Sources& sources) {
     if (sources.loopback_only && !request.host.empty()) {
         std::string_view name = request.host;
-        if (const auto colon = name.rfind(':'); colon != std::string_view::npos && name.back() != ']') name = name.substr(0, colon);
-        const bool address = !name.empty() && (name.front() == '[' || name.find_first_not_of("0123456789.") == std::string_view::npos);
-        if (!address && name != "localhost") return error_reply(403, "the admin listener is on a loopback address, Host is not");
+        if (const auto colon = name.rfind(':'); colon != std::string_view::npos && name.back() != ']')
+            name = name.substr(0, colon);
+        const bool address =
+            !name.empty() && (name.front() == '[' || name.find_first_not_of("0123456789.") == std::string_view::npos);
+        if (!address && name != "localhost")
+            return error_reply(403, "the admin listener is on a loopback address, Host is not");
     }
     if (request.method == "GET" || request.method == "HEAD") return std::nullopt;
     const auto scheme = request.origin.find("://");
     const bool elsewhere = !request.origin.empty() &&
                            (scheme == std::string_view::npos || request.origin.substr(scheme + 3) != request.host);
-    if (elsewhere || (!request.fetch_site.empty() && request.fetch_site != "same-origin" && request.fetch_site != "none"))
+    if (elsewhere ||
+        (!request.fetch_site.empty() && request.fetch_site != "same-origin" && request.fetch_site != "none"))
         return error_reply(403, "not for pages of other origins");
     return std::nullopt;
 }
@@ -180,8 +188,10 @@ Reply dispatch(const Request& request, Listener listener, const Sources& sources
             return Reply{200, metrics_type, metrics(engine.view(), sources.surroundings(), measure_process()), {}};
         });
     if (listener == Listener::admin) {
-        if (path == "/") return look([] { return Reply{200, "text/html; charset=utf-8", std::string(status_page()), {}}; });
-        if (path == "/config") return look([&] { return Reply{200, std::string(json_type), engine.config_json(), {}}; });
+        if (path == "/")
+            return look([] { return Reply{200, "text/html; charset=utf-8", std::string(status_page()), {}}; });
+        if (path == "/config")
+            return look([&] { return Reply{200, std::string(json_type), engine.config_json(), {}}; });
         const auto act = [&](auto action) {
             if (request.method != "POST") return not_allowed("POST");
             std::string problem;

@@ -17,8 +17,8 @@ enum class Listener : std::uint8_t {
 };
 
 struct Request {
-    std::string_view method;  // as it was sent
-    std::string_view target;  // path and query, still percent-encoded
+    std::string_view method;                    // as it was sent
+    std::string_view target;                    // path and query, still percent-encoded
     std::string_view host, origin, fetch_site;  // headers; "" when not sent
 };
 

@@ -38,8 +38,8 @@ struct Latency {
 
 // A histogram as counts per bucket; bounds live with the metric.
 struct HistogramView {
-    std::vector<double> bounds;          // upper bounds in seconds, ascending, without +Inf
-    std::vector<std::uint64_t> counts;   // one more than bounds: the last is +Inf; not cumulative
+    std::vector<double> bounds;         // upper bounds in seconds, ascending, without +Inf
+    std::vector<std::uint64_t> counts;  // one more than bounds: the last is +Inf; not cumulative
     double sum = 0;
 };
 
@@ -62,14 +62,14 @@ struct DatabaseView {
     std::string name;
     std::string protocol;
     bool critical = true;
-    bool usable = true;      // a usable primary (owner of a slot, of a shard) exists
-    bool supported = true;   // false: its protocol or mode is not built; never served
+    bool usable = true;     // a usable primary (owner of a slot, of a shard) exists
+    bool supported = true;  // false: its protocol or mode is not built; never served
     std::vector<EndpointView> endpoints;
     std::string pool_mode;
     std::uint32_t pool_max = 0;
     std::uint64_t clients = 0, clients_total = 0;
-    std::uint64_t waiting = 0;        // queued for a connection
-    std::uint64_t holding = 0;        // waiting because no endpoint is usable
+    std::uint64_t waiting = 0;  // queued for a connection
+    std::uint64_t holding = 0;  // waiting because no endpoint is usable
     double oldest_hold_seconds = 0;
     // requests by route ("primary") and result ("ok", "error", "rejected")
     std::map<std::pair<std::string, std::string>, std::uint64_t> requests;
@@ -82,7 +82,7 @@ struct DatabaseView {
 };
 
 struct EngineView {
-    bool ready = false;      // every listener is bound
+    bool ready = false;  // every listener is bound
     bool draining = false;
     bool loops_turning = true;  // every worker's event loop turned within 5 s
     double uptime_seconds = 0;

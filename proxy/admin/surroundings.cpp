@@ -47,7 +47,8 @@ std::optional<StatusSet> StatusSet::parse(std::string_view text) {
 }
 
 bool StatusSet::contains(int status) const {
-    return std::ranges::any_of(ranges_, [&](const auto& range) { return status >= range.first && status <= range.second; });
+    return std::ranges::any_of(ranges_,
+                               [&](const auto& range) { return status >= range.first && status <= range.second; });
 }
 
 Checks from_config(const config::Checks& checks) {

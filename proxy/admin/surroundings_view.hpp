@@ -32,14 +32,14 @@ struct DiskView {
 
 struct ExternalView {
     std::string name;
-    std::string url;                         // without user and password
-    CheckStatus status = CheckStatus::ok;    // failing: fail when critical, else warn. ok until first checked
+    std::string url;                       // without user and password
+    CheckStatus status = CheckStatus::ok;  // failing: fail when critical, else warn. ok until first checked
     bool critical = false;
     BreakerView breaker;
-    std::optional<int> http_status;          // of the last answer
-    std::optional<double> latency_seconds;   // of the last answer
-    std::optional<WallTime> checked_at;      // when the last check ended
-    std::string error;                       // of the last check, "" when it was good
+    std::optional<int> http_status;         // of the last answer
+    std::optional<double> latency_seconds;  // of the last answer
+    std::optional<WallTime> checked_at;     // when the last check ended
+    std::string error;                      // of the last check, "" when it was good
 };
 
 struct SurroundingsView {

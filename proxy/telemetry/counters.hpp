@@ -1,5 +1,5 @@
-// Counters of the data path. A Counter has one writer, the worker that owns it, so adding is a plain load and store; any
-// thread may read. Each stands alone on its cache line, so that a reader does not slow another worker's writer.
+// Counters of the data path. A Counter has one writer, the worker that owns it, so adding is a plain load and store;
+// any thread may read. Each stands alone on its cache line, so that a reader does not slow another worker's writer.
 #pragma once
 
 #include <atomic>

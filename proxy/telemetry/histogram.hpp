@@ -23,7 +23,8 @@ class Buckets {
         for (double bound : seconds) bounds_[size_++] = static_cast<std::uint64_t>(bound * 1e9 + 0.5);
         for (std::size_t i = size_; i < most; ++i) bounds_[i] = ~std::uint64_t{0};
         for (std::size_t bits = 0; bits <= 64; ++bits) {
-            const std::uint64_t least = bits == 0 ? 0 : std::uint64_t{1} << (bits - 1);  // smallest value of so many bits
+            const std::uint64_t least =
+                bits == 0 ? 0 : std::uint64_t{1} << (bits - 1);  // smallest value of so many bits
             std::size_t i = 0;
             while (i < size_ && bounds_[i] < least) ++i;
             first_[bits] = static_cast<std::uint8_t>(i);
@@ -74,7 +75,8 @@ struct Reading {
         sum_seconds += other.sum_seconds;
     }
 
-    // In seconds, straight between the bounds of the bucket it falls into; past the last bound that bound; 0 when empty.
+    // In seconds, straight between the bounds of the bucket it falls into; past the last bound that bound; 0 when
+    // empty.
     double quantile(double q) const {
         const std::uint64_t all = count();
         if (!buckets || all == 0) return 0;

@@ -11,8 +11,8 @@
 #include <chrono>
 #include <memory>
 #include <mutex>
-#include <utility>
 #include <unordered_map>
+#include <utility>
 
 #include "proxy/telemetry/text.hpp"
 
@@ -58,11 +58,16 @@ class Descriptor final : public spdlog::sinks::base_sink<std::mutex> {
 
 spdlog::level::level_enum spd(Level level) {
     switch (level) {
-        case Level::trace: return spdlog::level::trace;
-        case Level::debug: return spdlog::level::debug;
-        case Level::info: return spdlog::level::info;
-        case Level::warn: return spdlog::level::warn;
-        case Level::error: return spdlog::level::err;
+        case Level::trace:
+            return spdlog::level::trace;
+        case Level::debug:
+            return spdlog::level::debug;
+        case Level::info:
+            return spdlog::level::info;
+        case Level::warn:
+            return spdlog::level::warn;
+        case Level::error:
+            return spdlog::level::err;
     }
     return spdlog::level::info;
 }
@@ -76,7 +81,8 @@ std::string_view name(Level level) {
 class Repeats {
   public:
     // Whether to write it, and how many were left out before.
-    std::pair<bool, std::uint64_t> admit(std::size_t key, std::uint32_t per_second, std::chrono::steady_clock::time_point now) {
+    std::pair<bool, std::uint64_t> admit(std::size_t key, std::uint32_t per_second,
+                                         std::chrono::steady_clock::time_point now) {
         const std::lock_guard lock(mutex_);
         if (seen_.size() >= events_remembered && !seen_.contains(key)) seen_.clear();
         Seen& seen = seen_[key];
@@ -130,7 +136,8 @@ std::string_view clipped(std::string_view text) {
 }
 
 void append_value(std::string& out, const Field::Value& value) {
-    if (const auto* text = std::get_if<std::string_view>(&value)) return telemetry::append_json_string(out, clipped(*text));
+    if (const auto* text = std::get_if<std::string_view>(&value))
+        return telemetry::append_json_string(out, clipped(*text));
     if (const auto* i = std::get_if<std::int64_t>(&value)) {
         out += std::to_string(*i);
     } else if (const auto* u = std::get_if<std::uint64_t>(&value)) {
@@ -149,7 +156,8 @@ bool plain(std::string_view text) {
     return true;
 }
 
-std::string json_line(Level level, std::string_view component, std::string_view event, Fields fields, std::uint64_t left_out) {
+std::string json_line(Level level, std::string_view component, std::string_view event, Fields fields,
+                      std::uint64_t left_out) {
     std::string out = "{\"time\":\"" + telemetry::rfc3339(std::chrono::system_clock::now()) + "\",\"level\":\"";
     out += name(level);
     out += "\",\"component\":";
@@ -171,7 +179,8 @@ std::string json_line(Level level, std::string_view component, std::string_view 
     return out + tail + "}\n";
 }
 
-std::string text_line(Level level, std::string_view component, std::string_view event, Fields fields, std::uint64_t left_out) {
+std::string text_line(Level level, std::string_view component, std::string_view event, Fields fields,
+                      std::uint64_t left_out) {
     std::string out = telemetry::rfc3339(std::chrono::system_clock::now());
     std::string word(name(level));
     word.resize(5, ' ');

@@ -30,8 +30,7 @@ struct Field {
     template <std::signed_integral T>
     Field(std::string_view n, T v) : name(n), value(static_cast<std::int64_t>(v)) {}
     template <std::unsigned_integral T>
-        requires(!std::same_as<T, bool>)
-    Field(std::string_view n, T v) : name(n), value(static_cast<std::uint64_t>(v)) {}
+    requires(!std::same_as<T, bool>) Field(std::string_view n, T v) : name(n), value(static_cast<std::uint64_t>(v)) {}
     template <std::floating_point T>
     Field(std::string_view n, T v) : name(n), value(static_cast<double>(v)) {}
 };

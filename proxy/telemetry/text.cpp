@@ -14,9 +14,13 @@ std::size_t sequence(std::string_view text) {
     const auto at = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
     const unsigned char lead = at(0);
     if (lead < 0x80) return 1;
-    std::size_t size = lead >= 0xC2 && lead <= 0xDF ? 2 : (lead & 0xF0) == 0xE0 ? 3 : lead >= 0xF0 && lead <= 0xF4 ? 4 : 0;
+    std::size_t size = lead >= 0xC2 && lead <= 0xDF   ? 2
+                       : (lead & 0xF0) == 0xE0        ? 3
+                       : lead >= 0xF0 && lead <= 0xF4 ? 4
+                                                      : 0;
     if (size == 0 || text.size() < size) return 0;
-    unsigned char low = 0x80, high = 0xBF;  // of the second byte: no overlong forms, no surrogates, nothing past U+10FFFF
+    unsigned char low = 0x80,
+                  high = 0xBF;  // of the second byte: no overlong forms, no surrogates, nothing past U+10FFFF
     if (lead == 0xE0) low = 0xA0;
     if (lead == 0xED) high = 0x9F;
     if (lead == 0xF0) low = 0x90;
@@ -42,11 +46,21 @@ void append_json_string(std::string& out, std::string_view text) {
     out += '"';
     each_character(text, [&](std::string_view c) {
         switch (c[0]) {
-            case '"': out += "\\\""; return;
-            case '\\': out += "\\\\"; return;
-            case '\n': out += "\\n"; return;
-            case '\r': out += "\\r"; return;
-            case '\t': out += "\\t"; return;
+            case '"':
+                out += "\\\"";
+                return;
+            case '\\':
+                out += "\\\\";
+                return;
+            case '\n':
+                out += "\\n";
+                return;
+            case '\r':
+                out += "\\r";
+                return;
+            case '\t':
+                out += "\\t";
+                return;
         }
         const auto byte = static_cast<unsigned char>(c[0]);
         if (byte < 0x20 || byte == 0x7F)
@@ -65,7 +79,8 @@ void append_number(std::string& out, double value) {
     char digits[400];
     const double size = std::fabs(value);
     // Plain digits where a person would write them; an exponent only for the very small and the very large.
-    const auto format = size != 0 && (size < 1e-9 || size >= 1e15) ? std::chars_format::scientific : std::chars_format::fixed;
+    const auto format =
+        size != 0 && (size < 1e-9 || size >= 1e15) ? std::chars_format::scientific : std::chars_format::fixed;
     const auto end = std::to_chars(digits, digits + sizeof digits, value == 0 ? 0.0 : value, format).ptr;
     out.append(digits, end);
 }

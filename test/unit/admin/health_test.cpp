@@ -24,7 +24,8 @@ struct Case {
 
 const Case cases[] = {
     {"nothing wrong", [](EngineView&, SurroundingsView&) {}, Status::healthy},
-    {"requests wait for a connection", [](EngineView& e, SurroundingsView&) { e.databases[0].waiting = 9; }, Status::healthy},
+    {"requests wait for a connection", [](EngineView& e, SurroundingsView&) { e.databases[0].waiting = 9; },
+     Status::healthy},
     {"draining", [](EngineView& e, SurroundingsView&) { e.draining = true; }, Status::healthy},
     {"a breaker is open",
      [](EngineView& e, SurroundingsView&) { e.databases[0].endpoints[0].breaker.state = BreakerState::open; },
@@ -36,9 +37,11 @@ const Case cases[] = {
     {"a critical database is down", [](EngineView& e, SurroundingsView&) { e.databases[0].usable = false; },
      Status::unhealthy},
     {"a database that is not critical is down",
-     [](EngineView& e, SurroundingsView&) { e.databases[0].usable = e.databases[0].critical = false; }, Status::degraded},
+     [](EngineView& e, SurroundingsView&) { e.databases[0].usable = e.databases[0].critical = false; },
+     Status::degraded},
     {"a protocol is not built",
-     [](EngineView& e, SurroundingsView&) { e.databases[0].usable = e.databases[0].supported = false; }, Status::degraded},
+     [](EngineView& e, SurroundingsView&) { e.databases[0].usable = e.databases[0].supported = false; },
+     Status::degraded},
     {"a worker hangs", [](EngineView& e, SurroundingsView&) { e.loops_turning = false; }, Status::unhealthy},
     {"memory warns", [](EngineView&, SurroundingsView& s) { s.memory->status = CheckStatus::warn; }, Status::degraded},
     {"memory fails", [](EngineView&, SurroundingsView& s) { s.memory->status = CheckStatus::fail; }, Status::unhealthy},
@@ -108,7 +111,8 @@ TEST(Health, DetailsHaveTheirFields) {
     at.lag_seconds = 0.25;
     at.last_error = "bad \xff byte";
     at.latency = {0.001, 0.5};
-    const auto body = parsed(health_detailed(e, surroundings(), WallTime(std::chrono::milliseconds(1'700'000'000'042))));
+    const auto body =
+        parsed(health_detailed(e, surroundings(), WallTime(std::chrono::milliseconds(1'700'000'000'042))));
     EXPECT_EQ(text(body.at("time")), "2023-11-14T22:13:20.042Z");
     const auto& db = body.at("databases").at(0).as_object();
     for (const char* key : {"name", "protocol", "status", "critical", "endpoints", "pool", "waiting", "holding"})
@@ -120,7 +124,8 @@ TEST(Health, DetailsHaveTheirFields) {
     EXPECT_EQ(shown.at("lag_seconds").as_double(), 0.25);
     EXPECT_EQ(text(shown.at("last_error")), "bad \xEF\xBF\xBD byte");
     EXPECT_EQ(shown.at("latency").at("p99_seconds").as_double(), 0.5);
-    for (const char* key : {"memory", "disk", "external", "uptime_seconds", "version"}) EXPECT_TRUE(body.contains(key)) << key;
+    for (const char* key : {"memory", "disk", "external", "uptime_seconds", "version"})
+        EXPECT_TRUE(body.contains(key)) << key;
 }
 
 TEST(Health, BreakersHaveTheirFieldsAndAreFiltered) {
@@ -161,8 +166,7 @@ std::map<std::string, double> series(const std::string& page) {
 
 std::string escaped(const std::string& label) {
     std::string out;
-    for (const char c : label)
-        out += c == '\n' ? "\\n" : c == '"' ? "\\\"" : c == '\\' ? "\\\\" : std::string(1, c);
+    for (const char c : label) out += c == '\n' ? "\\n" : c == '"' ? "\\\"" : c == '\\' ? "\\\\" : std::string(1, c);
     return out;
 }
 
@@ -174,13 +178,30 @@ TEST(Metrics, HasEveryNameOfTheContract) {
     db.endpoints[0].connects_by_result["ok"] = 1;
     db.endpoints[0].lag_seconds = 1;
     const std::string page = metrics(e, surroundings(), measure_process());
-    for (const char* metric :
-         {"client_connections", "client_connections_total", "upstream_connections", "upstream_connects_total",
-          "requests_total", "request_duration_seconds", "proxy_overhead_seconds", "pool_waiting", "pool_wait_seconds",
-          "breaker_state", "breaker_transitions_total", "backoff_attempts_total", "retries_total",
-          "retry_budget_remaining", "hold_waiting", "hold_seconds", "hold_expired_total", "errors_avoided_total",
-          "replica_lag_seconds", "failovers_total", "failover_duration_seconds", "bytes_total", "config_reloads_total",
-          "build_info"})
+    for (const char* metric : {"client_connections",
+                               "client_connections_total",
+                               "upstream_connections",
+                               "upstream_connects_total",
+                               "requests_total",
+                               "request_duration_seconds",
+                               "proxy_overhead_seconds",
+                               "pool_waiting",
+                               "pool_wait_seconds",
+                               "breaker_state",
+                               "breaker_transitions_total",
+                               "backoff_attempts_total",
+                               "retries_total",
+                               "retry_budget_remaining",
+                               "hold_waiting",
+                               "hold_seconds",
+                               "hold_expired_total",
+                               "errors_avoided_total",
+                               "replica_lag_seconds",
+                               "failovers_total",
+                               "failover_duration_seconds",
+                               "bytes_total",
+                               "config_reloads_total",
+                               "build_info"})
         EXPECT_NE(page.find("# TYPE breakwater_" + std::string(metric) + " "), std::string::npos) << metric;
     const auto all = series(page);
     EXPECT_EQ(all.at(R"(breakwater_build_info{version="0.1.0",commit="abc"})"), 1);
@@ -229,17 +250,21 @@ TEST(Agreement, OfAllPagesForAnySnapshot) {
         ASSERT_EQ(filtered, listed.size());
         for (const auto& db : full.at("databases").as_array()) {
             const std::string label = "{database=\"" + escaped(text(db.at("name"))) + "\"";
-            ASSERT_EQ(all.at("breakwater_hold_waiting" + label + "}"), static_cast<double>(db.at("holding").as_int64()));
+            ASSERT_EQ(all.at("breakwater_hold_waiting" + label + "}"),
+                      static_cast<double>(db.at("holding").as_int64()));
             for (const auto& at : db.at("endpoints").as_array()) {
                 const auto& breaker = listed.at(next++);
                 ASSERT_EQ(breaker.at("database"), db.at("name"));
                 ASSERT_EQ(breaker.at("endpoint"), at.at("address"));
                 ASSERT_EQ(breaker.at("state"), at.at("breaker_state"));
                 const std::string mine = label + ",endpoint=\"" + text(at.at("address")) + "\"";
-                for (const auto& [state, word] : {std::pair{"CLOSED", "closed"}, {"OPEN", "open"}, {"HALF_OPEN", "half_open"}})
-                    ASSERT_EQ(all.at("breakwater_breaker_state" + mine + ",role=\"" + text(at.at("role")) + "\",state=\"" + word + "\"}"),
+                for (const auto& [state, word] :
+                     {std::pair{"CLOSED", "closed"}, {"OPEN", "open"}, {"HALF_OPEN", "half_open"}})
+                    ASSERT_EQ(all.at("breakwater_breaker_state" + mine + ",role=\"" + text(at.at("role")) +
+                                     "\",state=\"" + word + "\"}"),
                               text(breaker.at("state")) == state ? 1 : 0);
-                for (const auto& [key, word] : {std::pair{"opened", "open"}, {"closed", "closed"}, {"half_opened", "half_open"}})
+                for (const auto& [key, word] :
+                     {std::pair{"opened", "open"}, {"closed", "closed"}, {"half_opened", "half_open"}})
                     ASSERT_EQ(all.at("breakwater_breaker_transitions_total" + mine + ",to=\"" + word + "\"}"),
                               static_cast<double>(breaker.at("transitions").at(key).as_int64()));
             }
@@ -249,9 +274,12 @@ TEST(Agreement, OfAllPagesForAnySnapshot) {
 }
 
 TEST(Duration, ReadsWhatPeopleWrite) {
-    const std::pair<const char*, std::int64_t> good[] = {{"15m", 900'000}, {"1h30m", 5'400'000}, {"500ms", 500}, {"1.5s", 1500}, {"0s", 0}, {"2d", 172'800'000}};
-    for (const auto& [in, ms] : good) EXPECT_EQ(parse_duration(in).value_or(std::chrono::milliseconds(-1)).count(), ms) << in;
-    for (const char* in : {"", "15", "m", "-1s", "1x", "1s ", "nan", "1e9s", "9999999d", "inf"}) EXPECT_FALSE(parse_duration(in)) << in;
+    const std::pair<const char*, std::int64_t> good[] = {
+        {"15m", 900'000}, {"1h30m", 5'400'000}, {"500ms", 500}, {"1.5s", 1500}, {"0s", 0}, {"2d", 172'800'000}};
+    for (const auto& [in, ms] : good)
+        EXPECT_EQ(parse_duration(in).value_or(std::chrono::milliseconds(-1)).count(), ms) << in;
+    for (const char* in : {"", "15", "m", "-1s", "1x", "1s ", "nan", "1e9s", "9999999d", "inf"})
+        EXPECT_FALSE(parse_duration(in)) << in;
     EXPECT_EQ(brief(std::chrono::milliseconds(500)), "0.5s");
     EXPECT_EQ(brief(std::chrono::seconds(61)), "1m1s");
     EXPECT_EQ(brief(std::chrono::hours(26)), "1d2h");

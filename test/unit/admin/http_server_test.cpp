@@ -31,7 +31,8 @@ struct FakeEngine : Engine {
         return now;
     }
     std::string config_json() override { return R"({"workers":1})"; }
-    Done trip(const std::string& database, const std::string& endpoint, std::chrono::seconds how_long, const std::string& reason) override {
+    Done trip(const std::string& database, const std::string& endpoint, std::chrono::seconds how_long,
+              const std::string& reason) override {
         calls.push_back("trip " + database + " " + endpoint + " " + std::to_string(how_long.count()) + " " + reason);
         return known(database, endpoint);
     }
@@ -50,7 +51,9 @@ struct FakeEngine : Engine {
     }
     static Done known(const std::string& database, const std::string& endpoint) {
         if (database != "orders") return {false, 404, "no database '" + database + "'"};
-        return endpoint.empty() || endpoint == "pg-0:5432" || endpoint == "[::1]:5432" ? Done{} : Done{false, 404, "no such endpoint"};
+        return endpoint.empty() || endpoint == "pg-0:5432" || endpoint == "[::1]:5432"
+                   ? Done{}
+                   : Done{false, 404, "no such endpoint"};
     }
     EngineView now = breakwater::admin::testing::engine();
     bool broken = false, bad_file = false;
@@ -103,7 +106,8 @@ class Http : public ::testing::Test {
     static std::string read_all(tcp::socket& socket) {
         std::string all;
         char piece[4096];
-        for (ssize_t n; (n = ::recv(socket.native_handle(), piece, sizeof piece, 0)) > 0;) all.append(piece, static_cast<std::size_t>(n));
+        for (ssize_t n; (n = ::recv(socket.native_handle(), piece, sizeof piece, 0)) > 0;)
+            all.append(piece, static_cast<std::size_t>(n));
         return all;
     }
     static Reply split(const std::string& all) {
@@ -117,8 +121,10 @@ class Http : public ::testing::Test {
         asio::write(socket, asio::buffer(bytes), ignored);
         return split(read_all(socket));
     }
-    Reply ask(std::uint16_t port, const std::string& method, const std::string& target, const std::string& headers = "") {
-        return raw(port, method + " " + target + " HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n" + headers + "\r\n");
+    Reply ask(std::uint16_t port, const std::string& method, const std::string& target,
+              const std::string& headers = "") {
+        return raw(port,
+                   method + " " + target + " HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n" + headers + "\r\n");
     }
     std::string url() const { return "http://127.0.0.1:" + std::to_string(admin_); }
 
@@ -162,7 +168,8 @@ TEST_F(Http, EveryPathOnItsListeners) {
             EXPECT_EQ(head.status, 200);
             EXPECT_TRUE(head.body.empty());
             if (std::string(one.path) == "/health") {
-                EXPECT_NE(head.head.find("Content-Length: " + std::to_string(got.body.size())), std::string::npos) << head.head;
+                EXPECT_NE(head.head.find("Content-Length: " + std::to_string(got.body.size())), std::string::npos)
+                    << head.head;
             }
             for (const char* method : {"POST", "PUT", "DELETE", "OPTIONS", "NONSENSE"}) {
                 const Reply no = ask(port, method, one.path);
@@ -174,7 +181,8 @@ TEST_F(Http, EveryPathOnItsListeners) {
 }
 
 TEST_F(Http, WhatChangesStateIsOnTheAdminListenerOnly) {
-    for (const char* path : {"/reload", "/drain", "/breakers/orders/pg-0:5432/trip", "/breakers/orders/pg-0:5432/reset", "/breakers/orders/trip"}) {
+    for (const char* path : {"/reload", "/drain", "/breakers/orders/pg-0:5432/trip", "/breakers/orders/pg-0:5432/reset",
+                             "/breakers/orders/trip"}) {
         SCOPED_TRACE(path);
         EXPECT_EQ(ask(health_, "POST", path).status, 404);
         EXPECT_TRUE(engine_.calls.empty());
@@ -242,7 +250,8 @@ TEST_F(Http, BadQueriesAndPaths) {
     EXPECT_EQ(ask(health_, "GET", "/health/circuit-breakers?stat=open").status, 400);
     EXPECT_EQ(ask(health_, "GET", "/health/circuit-breakers?state=%4").status, 400);
     EXPECT_EQ(ask(health_, "GET", "/health?x=1").status, 200);
-    for (const char* path : {"/nope", "/health/", "/Health", "/health/..", "//"}) EXPECT_EQ(ask(admin_, "GET", path).status, 404) << path;
+    for (const char* path : {"/nope", "/health/", "/Health", "/health/..", "//"})
+        EXPECT_EQ(ask(admin_, "GET", path).status, 404) << path;
     EXPECT_EQ(ask(admin_, "GET", "http://elsewhere/health").status, 400);
 }
 
@@ -250,7 +259,8 @@ TEST_F(Http, PagesOfOtherOriginsCannotAct) {
     EXPECT_EQ(ask(admin_, "POST", "/drain", "Origin: https://evil.example\r\n").status, 403);
     EXPECT_EQ(ask(admin_, "POST", "/drain", "Origin: null\r\n").status, 403);
     EXPECT_EQ(ask(admin_, "POST", "/drain", "Sec-Fetch-Site: cross-site\r\n").status, 403);
-    EXPECT_EQ(raw(admin_, "GET /config HTTP/1.1\r\nHost: rebound.example:9640\r\nConnection: close\r\n\r\n").status, 403);
+    EXPECT_EQ(raw(admin_, "GET /config HTTP/1.1\r\nHost: rebound.example:9640\r\nConnection: close\r\n\r\n").status,
+              403);
     EXPECT_TRUE(engine_.calls.empty());
     EXPECT_EQ(ask(admin_, "POST", "/drain", "Origin: http://127.0.0.1\r\n").status, 200);
     EXPECT_EQ(raw(admin_, "GET /config HTTP/1.1\r\nHost: [::1]:9640\r\nConnection: close\r\n\r\n").status, 200);
@@ -279,8 +289,9 @@ TEST_F(Http, RefusesWhatIsTooLargeOrNoHttp) {
 
 TEST_F(Http, KeepsAliveAndAnswersPipelinedRequestsInOrder) {
     tcp::socket socket = connect(health_);
-    asio::write(socket, asio::buffer(std::string("GET /livez HTTP/1.1\r\nHost: a\r\n\r\nHEAD /health HTTP/1.1\r\nHost: a\r\n\r\n"
-                                                 "GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")));
+    asio::write(socket, asio::buffer(
+                            std::string("GET /livez HTTP/1.1\r\nHost: a\r\n\r\nHEAD /health HTTP/1.1\r\nHost: a\r\n\r\n"
+                                        "GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")));
     const std::string all = read_all(socket);
     const auto live = all.find("{\"status\":\"ok\"}"), ready = all.find("{\"status\":\"ready\"}");
     ASSERT_NE(live, std::string::npos);
@@ -355,7 +366,8 @@ TEST_F(Http, MovesToAnotherAddress) {
 }
 
 TEST_F(Http, SaysWhatIsWrongWithAnAddress) {
-    for (const char* address : {"9640", "127.0.0.1:", "127.0.0.1:99999", "::1:9640", "no.such.name:9640", ":9640", "127.0.0.1:x"}) {
+    for (const char* address :
+         {"9640", "127.0.0.1:", "127.0.0.1:99999", "::1:9640", "no.such.name:9640", ":9640", "127.0.0.1:x"}) {
         on_server([&] {
             HttpServer::Options bad = options_;
             bad.admin_address = address;
@@ -386,14 +398,19 @@ TEST_F(Client, ShowsTheStatus) {
     });
     EXPECT_EQ(run([&](const auto& t) { return client::status({url(), false, false}, t); }), 0);
     const std::string shown = out_.str();
-    for (const char* part : {"degraded", "orders (postgres)", "pg-0:5432", "CLOSED", "OPEN", "connection refused", "in ", "3 held"})
+    for (const char* part :
+         {"degraded", "orders (postgres)", "pg-0:5432", "CLOSED", "OPEN", "connection refused", "in ", "3 held"})
         EXPECT_NE(shown.find(part), std::string::npos) << part << " in\n" << shown;
     EXPECT_EQ(shown.find('\x1b'), std::string::npos);
     EXPECT_EQ(run([&](const auto& t) { return client::status({url(), false, true}, t); }), 0);
     EXPECT_EQ(json::parse(out_.str()).as_object().at("circuit_breakers").as_array().size(), 2u);
     on_server([&] { engine_.now.databases[0].usable = false; });
-    EXPECT_EQ(run([&](const auto& t) { return client::status({url(), false, false}, t); }), 0);  // reached, though unhealthy
-    EXPECT_NE(client::table(client::call(url(), "GET", "/health/detailed").body, true).find("\x1b[31munhealthy"), std::string::npos);
+    EXPECT_EQ(run([&](const auto& t) {
+                  return client::status({url(), false, false}, t);
+              }),
+              0);  // reached, though unhealthy
+    EXPECT_NE(client::table(client::call(url(), "GET", "/health/detailed").body, true).find("\x1b[31munhealthy"),
+              std::string::npos);
 }
 
 TEST_F(Client, SaysWhenNobodyIsThere) {
@@ -417,13 +434,17 @@ TEST_F(Client, WaitsUntilReady) {
 }
 
 TEST_F(Client, ActsOnTheProxy) {
-    EXPECT_EQ(run([&](const auto& t) { return client::breaker({url(), true, "orders/[::1]:5432", "90s", "a & b"}, t); }), 0);
+    EXPECT_EQ(run([&](const auto& t) {
+                  return client::breaker({url(), true, "orders/[::1]:5432", "90s", "a & b"}, t);
+              }),
+              0);
     EXPECT_EQ(run([&](const auto& t) { return client::breaker({url(), false, "orders", "", ""}, t); }), 0);
     EXPECT_EQ(run([&](const auto& t) { return client::breaker({url(), false, "nope", "", ""}, t); }), 1);
     EXPECT_NE(err_.str().find("no database 'nope'"), std::string::npos);
     EXPECT_EQ(run([&](const auto& t) { return client::reload(url(), t); }), 0);
     EXPECT_EQ(run([&](const auto& t) { return client::drain(url(), t); }), 0);
-    EXPECT_EQ(engine_.calls, (std::vector<std::string>{"trip orders [::1]:5432 90 a & b", "reset orders ", "reset nope ", "reload", "drain"}));
+    EXPECT_EQ(engine_.calls, (std::vector<std::string>{"trip orders [::1]:5432 90 a & b", "reset orders ",
+                                                       "reset nope ", "reload", "drain"}));
     EXPECT_EQ(run([&](const auto& t) { return client::breaker({url(), false, "/x", "", ""}, t); }), 1);
     EXPECT_EQ(engine_.calls.size(), 5u);
 }

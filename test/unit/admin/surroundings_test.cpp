@@ -62,33 +62,53 @@ TEST(Memory, IsMeasuredAsTheKubeletDoes) {
           {"/sys/fs/cgroup/memory.max", "1000000\n"},
           {"/sys/fs/cgroup/memory.current", "900000\n"},
           {"/sys/fs/cgroup/memory.stat", "anon 1\ninactive_file 400000\nactive_file 5\n"}},
-         "cgroup2", 500000, 1000000, CheckStatus::ok},
+         "cgroup2",
+         500000,
+         1000000,
+         CheckStatus::ok},
         {"the group nearest to its limit counts",
          {{"/proc/self/cgroup", "0::/pod/app\n"},
           {"/sys/fs/cgroup/pod/memory.max", "1000000\n"},
           {"/sys/fs/cgroup/pod/memory.current", "960000\n"},
           {"/sys/fs/cgroup/pod/app/memory.max", "2000000\n"},
           {"/sys/fs/cgroup/pod/app/memory.current", "100\n"}},
-         "cgroup2", 960000, 1000000, CheckStatus::fail},
+         "cgroup2",
+         960000,
+         1000000,
+         CheckStatus::fail},
         {"cgroup2 without a limit",
-         {{"/proc/self/cgroup", "0::/\n"}, {"/sys/fs/cgroup/memory.max", "max\n"}, {"/sys/fs/cgroup/memory.current", "9\n"}},
-         "machine", 6442450944, 8589934592, CheckStatus::ok},
+         {{"/proc/self/cgroup", "0::/\n"},
+          {"/sys/fs/cgroup/memory.max", "max\n"},
+          {"/sys/fs/cgroup/memory.current", "9\n"}},
+         "machine",
+         6442450944,
+         8589934592,
+         CheckStatus::ok},
         {"cgroup1",
          {{"/proc/self/cgroup", "5:cpu,cpuacct:/x\n9:memory:/kubepods/pod1\n"},
           {"/sys/fs/cgroup/memory/kubepods/pod1/memory.limit_in_bytes", "1000000\n"},
           {"/sys/fs/cgroup/memory/kubepods/pod1/memory.usage_in_bytes", "870000\n"},
           {"/sys/fs/cgroup/memory/kubepods/pod1/memory.stat", "total_inactive_file 10000\n"}},
-         "cgroup1", 860000, 1000000, CheckStatus::warn},
+         "cgroup1",
+         860000,
+         1000000,
+         CheckStatus::warn},
         {"cgroup1 in a container: the path is the host's, the mount is ours",
          {{"/proc/self/cgroup", "9:memory:/kubepods/elsewhere\n"},
           {"/sys/fs/cgroup/memory/memory.limit_in_bytes", "1000000\n"},
           {"/sys/fs/cgroup/memory/memory.usage_in_bytes", "10\n"}},
-         "cgroup1", 10, 1000000, CheckStatus::ok},
+         "cgroup1",
+         10,
+         1000000,
+         CheckStatus::ok},
         {"cgroup1 says 2^63 for none",
          {{"/proc/self/cgroup", "9:memory:/\n"},
           {"/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"},
           {"/sys/fs/cgroup/memory/memory.usage_in_bytes", "10\n"}},
-         "machine", 6442450944, 8589934592, CheckStatus::ok},
+         "machine",
+         6442450944,
+         8589934592,
+         CheckStatus::ok},
     };
     for (const MemoryCase& one : cases) {
         SCOPED_TRACE(one.name);
@@ -123,7 +143,8 @@ TEST(StatusSet, ReadsRangesAndLists) {
     ASSERT_TRUE(mixed);
     for (const int good : {200, 204, 301, 404}) EXPECT_TRUE(mixed->contains(good)) << good;
     for (const int bad : {199, 205, 300, 500}) EXPECT_FALSE(mixed->contains(bad)) << bad;
-    for (const char* bad : {"", "2xx", "200-", "-200", "299-200", "200,,201", "99", "600"}) EXPECT_FALSE(StatusSet::parse(bad)) << bad;
+    for (const char* bad : {"", "2xx", "200-", "-200", "299-200", "200,,201", "99", "600"})
+        EXPECT_FALSE(StatusSet::parse(bad)) << bad;
     EXPECT_TRUE(StatusSet().contains(299));
 }
 
@@ -131,8 +152,11 @@ TEST(StatusSet, ReadsRangesAndLists) {
 class Server {
   public:
     explicit Server(std::string answer, asio::ssl::context* tls = nullptr)
-        : answer_(std::move(answer)), tls_(tls), acceptor_(io_, {asio::ip::address_v4::loopback(), 0}),
-          port_(acceptor_.local_endpoint().port()), thread_([this] { serve(); }) {}
+        : answer_(std::move(answer)),
+          tls_(tls),
+          acceptor_(io_, {asio::ip::address_v4::loopback(), 0}),
+          port_(acceptor_.local_endpoint().port()),
+          thread_([this] { serve(); }) {}
     ~Server() {
         stop_ = true;
         boost::system::error_code ignored;
@@ -232,7 +256,10 @@ TEST_F(External, OneThatIsStuckDoesNotDelayTheOthers) {
     surroundings_.watch(checks);
     ASSERT_TRUE(until([&](const auto& view) { return view.external[1].checked_at.has_value(); }));
     EXPECT_FALSE(surroundings_.view().external[0].checked_at) << "the good one waited for the silent one";
-    ASSERT_TRUE(until([&](const auto& view) { return view.external[0].checked_at && view.external[2].checked_at && view.external[3].checked_at && view.external[4].checked_at; }));
+    ASSERT_TRUE(until([&](const auto& view) {
+        return view.external[0].checked_at && view.external[2].checked_at && view.external[3].checked_at &&
+               view.external[4].checked_at;
+    }));
     const auto view = surroundings_.view().external;
     EXPECT_EQ(view[0].error, "timed out after 0.4 s");
     EXPECT_EQ(view[0].status, CheckStatus::warn);
@@ -284,8 +311,8 @@ TEST_F(External, AReloadKeepsWhatDidNotChange) {
     checks.external[1].critical = true;
     surroundings_.watch(checks);
     const auto view = surroundings_.view();
-    EXPECT_EQ(view.external[0].status, CheckStatus::warn);      // still knows
-    EXPECT_FALSE(view.external[1].checked_at.has_value());      // new
+    EXPECT_EQ(view.external[0].status, CheckStatus::warn);  // still knows
+    EXPECT_FALSE(view.external[1].checked_at.has_value());  // new
     ASSERT_EQ(view.disk.size(), 1u);
     EXPECT_GT(view.disk[0].total_bytes, 0u);
     surroundings_.watch({});

@@ -74,7 +74,8 @@ inline EngineView any_engine(std::mt19937& random) {
             at.breaker.closed = random() % 10;
             at.breaker.half_opened = random() % 10;
             at.breaker.reason = chance(2) ? "connection refused" : "";
-            if (at.breaker.state == BreakerState::open) at.breaker.next_attempt_at = at.breaker.since + std::chrono::seconds(2);
+            if (at.breaker.state == BreakerState::open)
+                at.breaker.next_attempt_at = at.breaker.since + std::chrono::seconds(2);
             if (chance(6)) at.breaker.forced = Forced{at.breaker.since + std::chrono::minutes(15), "why not"};
             db.endpoints.push_back(at);
         }

@@ -105,7 +105,9 @@ TEST(Counters, StandAloneOnTheirCacheLines) {
     gauge.add(-5);
     EXPECT_EQ(gauge.value(), -2);
     SharedCounter shared;
-    std::thread a([&] { for (int i = 0; i < 10'000; ++i) shared.add(); });
+    std::thread a([&] {
+        for (int i = 0; i < 10'000; ++i) shared.add();
+    });
     for (int i = 0; i < 10'000; ++i) shared.add();
     a.join();
     EXPECT_EQ(shared.value(), 20'000u);

@@ -33,7 +33,8 @@ class Log : public ::testing::Test {
         std::string all;
         char piece[8192];
         ::fcntl(ends_[0], F_SETFL, O_NONBLOCK);
-        for (ssize_t n; (n = ::read(ends_[0], piece, sizeof piece)) > 0;) all.append(piece, static_cast<std::size_t>(n));
+        for (ssize_t n; (n = ::read(ends_[0], piece, sizeof piece)) > 0;)
+            all.append(piece, static_cast<std::size_t>(n));
         std::vector<std::string> out;
         std::istringstream in(all);
         for (std::string line; std::getline(in, line);) out.push_back(line);
@@ -45,8 +46,9 @@ class Log : public ::testing::Test {
 TEST_F(Log, WritesOneJsonObjectALine) {
     use({});
     const std::string nasty = "a\"b\\c\nd\te\x01\xff é";
-    log::info("pool", "connected",
-              {{"database", "orders"}, {"n", 3}, {"big", ~std::uint64_t{0}}, {"share", 0.25}, {"ok", true}, {"text", nasty}});
+    log::info(
+        "pool", "connected",
+        {{"database", "orders"}, {"n", 3}, {"big", ~std::uint64_t{0}}, {"share", 0.25}, {"ok", true}, {"text", nasty}});
     const auto out = lines();
     ASSERT_EQ(out.size(), 1u);
     const auto object = json::parse(out[0]).as_object();
@@ -64,11 +66,13 @@ TEST_F(Log, WritesOneJsonObjectALine) {
 
 TEST_F(Log, WritesTextThatCannotFakeALine) {
     use({.format = log::Format::text});
-    log::warn("breaker", "opened\nINFO fake", {{"endpoint", "pg-0:5432"}, {"reason", "no route\nto host"}, {"empty", ""}});
+    log::warn("breaker", "opened\nINFO fake",
+              {{"endpoint", "pg-0:5432"}, {"reason", "no route\nto host"}, {"empty", ""}});
     const auto out = lines();
     ASSERT_EQ(out.size(), 1u);
-    EXPECT_NE(out[0].find(" WARN  breaker: opened\\nINFO fake endpoint=pg-0:5432 reason=\"no route\\nto host\" empty=\"\""),
-              std::string::npos)
+    EXPECT_NE(
+        out[0].find(" WARN  breaker: opened\\nINFO fake endpoint=pg-0:5432 reason=\"no route\\nto host\" empty=\"\""),
+        std::string::npos)
         << out[0];
 }
 
@@ -138,8 +142,9 @@ TEST_F(Log, ThreadsDoNotMixTheirLines) {
 }
 
 TEST(Text, NumbersReadLikeNumbers) {
-    const std::pair<double, const char*> cases[] = {{0, "0"},       {-0.0, "0"},     {0.5, "0.5"},        {32, "32"},
-                                                    {0.001, "0.001"}, {1e-6, "0.000001"}, {1e300, "1e+300"}, {1.0 / 0.0, "null"}};
+    const std::pair<double, const char*> cases[] = {{0, "0"},          {-0.0, "0"},        {0.5, "0.5"},
+                                                    {32, "32"},        {0.001, "0.001"},   {1e-6, "0.000001"},
+                                                    {1e300, "1e+300"}, {1.0 / 0.0, "null"}};
     for (const auto& [value, text] : cases) {
         std::string out;
         telemetry::append_number(out, value);
