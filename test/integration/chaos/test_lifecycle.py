@@ -23,9 +23,11 @@ def ended(proxy, within):
     return code
 
 
-def backends(server):
-    with Client(server.port) as c:
-        return int(c.one("select count(*) from pg_stat_activity where backend_type = 'client backend'"
+def backends(server, watch=None):
+    if watch is None:
+        with Client(server.port) as c:
+            return backends(server, c)
+    return int(watch.one("select count(*) from pg_stat_activity where backend_type = 'client backend'"
                          " and pid <> pg_backend_pid()"))
 
 
@@ -100,9 +102,10 @@ def sleepers(port, count, seconds=1.0):
 
 def busiest(server, port, count):
     """How many server connections so many sleeping clients get."""
-    threads, most = sleepers(port, count), 0
-    while any(t.is_alive() for t in threads):
-        most = max(most, backends(server))
+    with Client(server.port) as watch:  # one for all looks: those of earlier looks would be counted while they end
+        threads, most = sleepers(port, count), 0
+        while any(t.is_alive() for t in threads):
+            most = max(most, backends(server, watch))
     return most
 
 
@@ -115,6 +118,7 @@ def test_reload_changes_the_pool_and_drops_nobody(server, start_proxy):
     proxy = start_proxy(server.port, database={"pool": {"max_size": 2}})
     with Client(proxy.port) as witness:
         witness.run("set a.b = 'mine'")
+        eventually(lambda: backends(server) <= 2, 5, "the end of what earlier tests left")
         assert busiest(server, proxy.port, 4) == 2
         reconfigure(proxy, lambda dbs: dbs[0]["pool"].update(max_size=6))
         eventually(lambda: busiest(server, proxy.port, 8) == 6, 15, "growing to 6")
