@@ -82,8 +82,14 @@ bool PostgresConversation::client_message(const Frame& frame, Orders& out) {
         case 'f':
             return on_copy(frame, out);
         case 'F': {  // FunctionCall: large objects in libpq still use it
+            if (skip_to_sync_) {
+                client_rest_ = frame.size - frame.bytes.size();
+                client_rest_drop_ = true;
+                return true;
+            }
             if (!need_server(out)) return false;
             begin_exchange(out);
+            unsynced_ = Unsynced::nothing;
             note_request(false);
             upstream_->distrusted_of = id_;
             expected_.push(Expected::Kind::query);
@@ -107,13 +113,26 @@ void PostgresConversation::begin_exchange(Orders& out) {
 }
 
 void PostgresConversation::note_request(bool read) {
-    if (!read) safe_ = false;
+    if (!read) {
+        safe_ = false;
+        if (rollback_sent_) commit_sent_ = true;  // behind a ROLLBACK it stands for itself
+    }
     fresh_lease_ = false;
+}
+
+void PostgresConversation::note_effects(sql::Effects effects) {
+    if (effects.has(Effect::commit) || effects.has(Effect::prepare_transaction)) commit_sent_ = true;
+    if (effects.has(Effect::rollback)) {
+        rollback_sent_ = true;
+        if (!effects.only(Effect::rollback | Effect::chain | Effect::read)) commit_sent_ = true;
+    }
+    if (effects.has(Effect::opaque) || effects.has(Effect::unknown)) upstream_->distrusted_of = id_;
 }
 
 // ---------------------------------------------------------------------------------------------------- simple queries
 
 bool PostgresConversation::on_query(const Frame& frame, Orders& out) {
+    if (skip_to_sync_) return true;  // the server ignores these too
     const auto text = parse_query(frame.body());
     if (!text) {
         violation(out, "malformed Query message");
@@ -133,24 +152,34 @@ bool PostgresConversation::on_query(const Frame& frame, Orders& out) {
     Expected& entry = expected_.push(Expected::Kind::query);
     if (meaning.reading && !meaning.read) {
         entry.reading = meaning.reading;
-        const sql::Effects effects = meaning.effects();
-        if (effects.has(Effect::commit) || effects.has(Effect::prepare_transaction)) commit_sent_ = true;
-        if (effects.has(Effect::opaque) || effects.has(Effect::unknown)) upstream_->distrusted_of = id_;
+        note_effects(meaning.effects());
     }
-    // A simple query does away with the unnamed statement.
-    unnamed_.reset();
+    // A simple query does away with the unnamed statement, and with an open implicit transaction.
+    forget_unnamed();
     upstream_->unnamed_of = 0;
+    unsynced_ = Unsynced::nothing;
     out.send(frame.bytes);
     return true;
 }
 
 bool PostgresConversation::on_large_query(const Frame& frame, Orders& out) {
+    if (skip_to_sync_) {
+        client_rest_ = frame.size - frame.bytes.size();
+        client_rest_drop_ = true;
+        return true;
+    }
     if (!need_server(out)) return false;
+    if (resettle_ && upstream_->status != 'E') {
+        if (!expected_.empty()) return false;
+        settle(out);
+        if (settling_) return false;
+    }
     begin_exchange(out);
     note_request(false);
     expected_.push(Expected::Kind::query);
-    unnamed_.reset();
+    forget_unnamed();
     upstream_->unnamed_of = 0;
+    unsynced_ = Unsynced::nothing;
     upstream_->distrusted_of = id_;
     audit_pins_ = audit_settings_ = true;  // it was not read, so the server is asked afterwards
     commit_sent_ = true;
@@ -176,7 +205,7 @@ bool PostgresConversation::prepare_names(const Meaning& meaning, bool simple, Or
         if (!transaction_mode() && !statement.effects.has(Effect::execute)) continue;
         if (statement.effects.has(Effect::prepare)) {
             if (there != upstream_->by_sql.end() && !by_sql_.contains(statement.name)) {
-                inject_sql("DEALLOCATE " + quote_identifier(statement.name), simple, out);
+                inject_sql("DEALLOCATE " + quote_identifier(statement.name), simple, out, &statement.name);
                 upstream_->by_sql.erase(there);
             }
         } else if (statement.effects.has(Effect::execute) ||
@@ -186,22 +215,30 @@ bool PostgresConversation::prepare_names(const Meaning& meaning, bool simple, Or
             if (mine != by_sql_.end()) {
                 if (there != upstream_->by_sql.end() && there->second == mine->second) continue;
                 if (there != upstream_->by_sql.end())
-                    inject_sql("DEALLOCATE " + quote_identifier(statement.name), simple, out);
-                inject_sql(mine->second, simple, out);
+                    inject_sql("DEALLOCATE " + quote_identifier(statement.name), simple, out, &statement.name);
+                upstream_->by_sql.erase(statement.name);
+                inject_sql(mine->second, simple, out, &statement.name);
                 upstream_->by_sql[statement.name] = mine->second;
             } else if (protocol_level != statements_.end() && transaction_mode()) {
                 // Prepared by message, used or dropped by SQL: it must go by the client's own name here.
                 if (there != upstream_->by_sql.end())
-                    inject_sql("DEALLOCATE " + quote_identifier(statement.name), simple, out);
+                    inject_sql("DEALLOCATE " + quote_identifier(statement.name), simple, out, &statement.name);
+                upstream_->by_sql.erase(statement.name);
                 std::string bytes;
                 Writer(bytes).begin('P').str(statement.name).str(protocol_level->second->text)
                     .i16(static_cast<std::int32_t>(protocol_level->second->types.size() / 4))
                     .bytes(protocol_level->second->types).end();
+                Expected& step = expected_.push(Expected::Kind::our_step);
+                step.undo = Expected::Undo::restore_by_sql;
+                step.say().client_name = statement.name;
+                if (simple) {  // should it fail, the server skips to a Sync, and the query must not be skipped
+                    frontend::sync(bytes);
+                    expected_.push(Expected::Kind::our_query).purpose = Expected::Purpose::step;
+                }
                 out.send_copy(bytes);
-                expected_.push(Expected::Kind::our_step);
                 upstream_->by_sql[statement.name] = "by message";
             } else if (there != upstream_->by_sql.end()) {
-                inject_sql("DEALLOCATE " + quote_identifier(statement.name), simple, out);  // somebody else's
+                inject_sql("DEALLOCATE " + quote_identifier(statement.name), simple, out, &statement.name);  // somebody else's
                 upstream_->by_sql.erase(there);
             }
         }
@@ -211,7 +248,8 @@ bool PostgresConversation::prepare_names(const Meaning& meaning, bool simple, Or
 
 // Runs a statement of ours before the client's. Within the extended protocol it may not end the implicit transaction,
 // so it goes by Parse, Bind and Execute there.
-void PostgresConversation::inject_sql(const std::string& text, bool simple, Orders& out) {
+// `name`: the SQL-level name it makes or takes away.
+void PostgresConversation::inject_sql(const std::string& text, bool simple, Orders& out, const std::string* name) {
     std::string bytes;
     if (simple) {
         frontend::query(bytes, text);
@@ -223,7 +261,14 @@ void PostgresConversation::inject_sql(const std::string& text, bool simple, Orde
         Writer(bytes).begin('B').str(kOurs).str(kOurs).i16(0).i16(0).i16(0).end();
         Writer(bytes).begin('E').str(kOurs).i32(0).end();
         frontend::close(bytes, 'S', kOurs);
-        for (int i = 0; i < 4; ++i) expected_.push(Expected::Kind::our_step);
+        for (int i = 0; i < 4; ++i) {
+            Expected& step = expected_.push(Expected::Kind::our_step);
+            if (i != 2 || !name) continue;  // it is done when its Execute is
+            step.undo = Expected::Undo::restore_by_sql;
+            step.say().client_name = *name;
+            if (const auto there = upstream_->by_sql.find(*name); there != upstream_->by_sql.end()) step.say().text = there->second;
+        }
+        note_unsynced(Unsynced::bound);
     }
     out.send_copy(bytes);
 }
@@ -237,6 +282,20 @@ void PostgresConversation::fail_instead(std::string error, Orders& out) {
     Writer(bytes).begin('E').str("breakwater_no_such_portal").i32(0).end();
     out.send_copy(bytes);
     expected_.push(Expected::Kind::instead).say().text = std::move(error);
+    note_unsynced(Unsynced::bound);
+}
+
+void PostgresConversation::make_room(Orders& out) {
+    while (upstream_->prepared.size() > 0 && upstream_->prepared.size() >= database_.options().prepared_limit) {
+        const std::string oldest = upstream_->prepared.oldest();
+        std::string bytes;
+        frontend::close(bytes, 'S', oldest);
+        out.send_copy(bytes);
+        Expected& entry = expected_.push(Expected::Kind::our_step);
+        entry.undo = Expected::Undo::restore_on_server;
+        entry.say().text = oldest;
+        upstream_->prepared.drop(oldest);
+    }
 }
 
 bool PostgresConversation::on_parse(const Frame& frame, Orders& out) {
@@ -280,34 +339,53 @@ bool PostgresConversation::on_parse(const Frame& frame, Orders& out) {
                 std::string bytes;
                 frontend::close(bytes, 'S', old);
                 out.send_copy(bytes);
-                expected_.push(Expected::Kind::our_step);
+                Expected& entry = expected_.push(Expected::Kind::our_step);
+                entry.undo = Expected::Undo::restore_on_server;
+                entry.say().text = old;
             }
             upstream_->prepared.clear();
         }
-        if (upstream_->status != 'E' && upstream_->prepared.use(prepared->name)) {
+        // After an error only what ends the transaction can be prepared.
+        constexpr sql::Effects kExits = Effect::commit | Effect::rollback | Effect::rollback_to | Effect::prepare_transaction;
+        const bool accepted = upstream_->status != 'E' || prepared->meaning.effects().any(kExits);
+        bool there = accepted && upstream_->prepared.use(prepared->name);
+        for (std::size_t i = 0; !there && i < expected_.size(); ++i) {  // on its way
+            const Expected& entry = expected_[i];
+            there = (entry.kind == Expected::Kind::parse || entry.kind == Expected::Kind::our_parse) &&
+                    !entry.unnamed && entry.text() == prepared->name;
+        }
+        if (there) {
             Expected& entry = expected_.push(Expected::Kind::told);
             backend::parse_complete(entry.say().text);
+            entry.undo = Expected::Undo::forget_statement;
+            entry.say().client_name = name;
+            entry.say().prepared = prepared;
             statements_[name] = std::move(prepared);
             if (expected_.size() == 1) tell_due(out);
             return true;
         }
+        make_room(out);
+        note_unsynced(Unsynced::parsed);
         std::string bytes;
         Writer(bytes).begin('P').str(prepared->name).str(view->query).i16(static_cast<std::int32_t>(view->type_count()))
             .bytes(view->types).end();
         out.send_copy(bytes);
         Expected& entry = expected_.push(Expected::Kind::parse);
         entry.words = std::make_unique<Expected::Words>(Expected::Words{prepared, prepared->name, name});
+        entry.undo = Expected::Undo::forget_statement;
         statements_[name] = std::move(prepared);  // taken back should the Parse fail
         return true;
     }
     Expected& entry = expected_.push(Expected::Kind::parse);
     entry.unnamed = !named;
+    note_unsynced(Unsynced::parsed);
     if (named) {
         entry.words = std::make_unique<Expected::Words>(Expected::Words{prepared, std::string(view->name), std::string(view->name)});
-        statements_.try_emplace(std::string(view->name), prepared);
+        if (statements_.try_emplace(std::string(view->name), prepared).second) entry.undo = Expected::Undo::forget_statement;
     } else {
         unnamed_ = std::move(prepared);
-        upstream_->unnamed_of = id_;
+        ++unnamed_version_;
+        upstream_->unnamed_of = unnamed_mark();
     }
     out.send(frame.bytes);
     return true;
@@ -322,13 +400,9 @@ std::string_view PostgresConversation::statement_on_server(const PreparedRef& pr
         const Expected& entry = expected_[i];
         if ((entry.kind == Expected::Kind::parse || entry.kind == Expected::Kind::our_parse) && !entry.unnamed && entry.text() == name) return stays;
     }
+    if (transaction_mode()) make_room(out);  // else the names are the client's own, and it counts on them
+    note_unsynced(Unsynced::parsed);
     std::string bytes;
-    if (upstream_->prepared.size() >= database_.options().prepared_limit) {
-        const std::string oldest = upstream_->prepared.oldest();
-        frontend::close(bytes, 'S', oldest);
-        expected_.push(Expected::Kind::our_step);
-        upstream_->prepared.drop(oldest);
-    }
     Writer(bytes).begin('P').str(name).str(prepared->text).i16(static_cast<std::int32_t>(prepared->types.size() / 4))
         .bytes(prepared->types).end();
     out.send_copy(bytes);
@@ -360,19 +434,20 @@ bool PostgresConversation::on_bind(const Frame& frame, Orders& out) {
         if (settling_) return false;
     }
     begin_exchange(out);
+    note_unsynced(Unsynced::bound);
     fresh_lease_ = false;
     const ByteView portal = body.substr(0, portal_end);
     const ByteView name = body.substr(portal_end + 1, name_end - portal_end - 1);
     if (name.empty()) {
-        if (upstream_->unnamed_of != id_ && unnamed_) {  // parsed on another connection, or one a query of ours wiped
+        if (upstream_->unnamed_of != unnamed_mark() && unnamed_) {  // parsed on another connection, or one a query of ours wiped
             std::string bytes;
             Writer(bytes).begin('P').str("").str(unnamed_->text).i16(static_cast<std::int32_t>(unnamed_->types.size() / 4))
                 .bytes(unnamed_->types).end();
             out.send_copy(bytes);
             Expected& entry = expected_.push(Expected::Kind::our_parse);
             entry.unnamed = true;
-            upstream_->unnamed_of = id_;
-        } else if (!unnamed_ && upstream_->unnamed_of != id_) {
+            upstream_->unnamed_of = unnamed_mark();
+        } else if (!unnamed_) {
             fail_instead(without_statement(name), out);
             client_rest_ = frame.size - frame.bytes.size();
             client_rest_drop_ = true;
@@ -395,9 +470,12 @@ bool PostgresConversation::on_bind(const Frame& frame, Orders& out) {
         if (sql_level != by_sql_.end()) {
             const auto there = upstream_->by_sql.find(name);
             if (there == upstream_->by_sql.end() || there->second != sql_level->second) {
-                if (there != upstream_->by_sql.end()) inject_sql("DEALLOCATE " + quote_identifier(name), false, out);
-                inject_sql(sql_level->second, false, out);
-                upstream_->by_sql[std::string(name)] = sql_level->second;
+                const std::string mine_by_sql(name);
+                if (there != upstream_->by_sql.end())
+                    inject_sql("DEALLOCATE " + quote_identifier(name), false, out, &mine_by_sql);
+                upstream_->by_sql.erase(mine_by_sql);
+                inject_sql(sql_level->second, false, out, &mine_by_sql);
+                upstream_->by_sql[mine_by_sql] = sql_level->second;
             }
         }
         portal_slot(portal) = nullptr;
@@ -435,6 +513,7 @@ bool PostgresConversation::on_describe(const Frame& frame, Orders& out) {
     }
     if (!need_server(out)) return false;
     begin_exchange(out);
+    note_unsynced(Unsynced::parsed);
     fresh_lease_ = false;
     if (view->kind == 'P') {
         expected_.push(Expected::Kind::describe);
@@ -442,7 +521,7 @@ bool PostgresConversation::on_describe(const Frame& frame, Orders& out) {
         return true;
     }
     if (view->name.empty()) {
-        if (upstream_->unnamed_of != id_) {
+        if (upstream_->unnamed_of != unnamed_mark()) {
             if (!unnamed_) {
                 fail_instead(without_statement({}), out);
                 return true;
@@ -453,7 +532,7 @@ bool PostgresConversation::on_describe(const Frame& frame, Orders& out) {
             out.send_copy(bytes);
             Expected& entry = expected_.push(Expected::Kind::our_parse);
             entry.unnamed = true;
-            upstream_->unnamed_of = id_;
+            upstream_->unnamed_of = unnamed_mark();
         }
         expected_.push(Expected::Kind::describe);
         out.send(frame.bytes);
@@ -473,9 +552,12 @@ bool PostgresConversation::on_describe(const Frame& frame, Orders& out) {
         }
         const auto there = upstream_->by_sql.find(view->name);
         if (there == upstream_->by_sql.end() || there->second != sql_level->second) {
-            if (there != upstream_->by_sql.end()) inject_sql("DEALLOCATE " + quote_identifier(view->name), false, out);
-            inject_sql(sql_level->second, false, out);
-            upstream_->by_sql[std::string(view->name)] = sql_level->second;
+            const std::string mine_by_sql(view->name);
+            if (there != upstream_->by_sql.end())
+                inject_sql("DEALLOCATE " + quote_identifier(view->name), false, out, &mine_by_sql);
+            upstream_->by_sql.erase(mine_by_sql);
+            inject_sql(sql_level->second, false, out, &mine_by_sql);
+            upstream_->by_sql[mine_by_sql] = sql_level->second;
         }
         expected_.push(Expected::Kind::describe);
         out.send(frame.bytes);
@@ -498,6 +580,7 @@ bool PostgresConversation::on_execute(const Frame& frame, Orders& out) {
     }
     if (!need_server(out)) return false;
     begin_exchange(out);
+    note_unsynced(Unsynced::bound);
     Expected& entry = expected_.push(Expected::Kind::execute);
     const PreparedRef portal = portal_of(view->portal);
     if (!portal) {
@@ -507,9 +590,7 @@ bool PostgresConversation::on_execute(const Frame& frame, Orders& out) {
         note_request(meaning.read || (meaning.reading && meaning.effects().only(Effect::begin)));
         if (meaning.reading && !meaning.read) {
             entry.reading = meaning.reading;
-            const sql::Effects effects = meaning.effects();
-            if (effects.has(Effect::commit) || effects.has(Effect::prepare_transaction)) commit_sent_ = true;
-            if (effects.has(Effect::opaque) || effects.has(Effect::unknown)) upstream_->distrusted_of = id_;
+            note_effects(meaning.effects());
         }
     }
     out.send(frame.bytes);
@@ -526,16 +607,22 @@ bool PostgresConversation::on_close(const Frame& frame, Orders& out) {
     const bool statement = view->kind == 'S';
     if (statement && !view->name.empty() && transaction_mode() && !by_sql_.contains(view->name)) {
         // The shared one stays for others. Closing what does not exist is no error either.
-        statements_.erase(std::string(view->name));
         Expected& entry = expected_.push(Expected::Kind::told);
         backend::close_complete(entry.say().text);
+        if (const auto mine = statements_.find(std::string(view->name)); mine != statements_.end()) {
+            entry.undo = Expected::Undo::restore_statement;
+            entry.say().client_name = view->name;
+            entry.say().prepared = std::move(mine->second);
+            statements_.erase(mine);
+        }
         if (expected_.size() == 1) tell_due(out);
         return true;
     }
     if (!need_server(out)) return false;
     begin_exchange(out);
+    note_unsynced(Unsynced::parsed);
     if (statement && view->name.empty()) {
-        unnamed_.reset();
+        forget_unnamed();
         upstream_->unnamed_of = 0;
     } else if (statement) {
         const std::string name(view->name);
@@ -571,6 +658,7 @@ bool PostgresConversation::on_sync(const Frame& frame, Orders& out) {
         sync_due_ = false;
     }
     expected_.push(Expected::Kind::sync);
+    unsynced_ = Unsynced::nothing;
     return true;
 }
 
