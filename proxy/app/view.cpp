@@ -11,8 +11,11 @@ namespace {
 
 using admin::WallTime;
 
-WallTime wall(net::TimePoint at, net::TimePoint now, WallTime wall_now) {
-    return wall_now + std::chrono::duration_cast<WallTime::duration>(at - now);
+// The two clocks are compared once, so that the same moment reads the same on every page.
+WallTime wall(net::TimePoint at) {
+    static const net::TimePoint steady = net::Clock::now();
+    static const WallTime system = std::chrono::system_clock::now();
+    return system + std::chrono::duration_cast<WallTime::duration>(at - steady);
 }
 
 admin::HistogramView histogram(const telemetry::Reading& reading) {
@@ -24,7 +27,7 @@ admin::HistogramView histogram(const telemetry::Reading& reading) {
     return view;
 }
 
-admin::BreakerView breaker_view(const resilience::Snapshot& s, net::TimePoint now, WallTime wall_now) {
+admin::BreakerView breaker_view(const resilience::Snapshot& s) {
     admin::BreakerView view;
     switch (s.state) {
         case resilience::State::closed:
@@ -37,16 +40,16 @@ admin::BreakerView breaker_view(const resilience::Snapshot& s, net::TimePoint no
             view.state = admin::BreakerState::half_open;
             break;
     }
-    view.since = wall(s.since, now, wall_now);
+    view.since = wall(s.since);
     view.reason = s.reason;
     view.failure_rate = s.failure_rate;
     view.consecutive_failures = s.consecutive_failures;
     view.attempts = s.attempts;
-    if (s.next_attempt_at) view.next_attempt_at = wall(*s.next_attempt_at, now, wall_now);
+    if (s.next_attempt_at) view.next_attempt_at = wall(*s.next_attempt_at);
     view.opened = s.opened;
     view.closed = s.closed;
     view.half_opened = s.half_opened;
-    if (s.forced) view.forced = admin::Forced{wall(s.forced->until, now, wall_now), s.forced->reason};
+    if (s.forced) view.forced = admin::Forced{wall(s.forced->until), s.forced->reason};
     return view;
 }
 
@@ -54,7 +57,6 @@ admin::BreakerView breaker_view(const resilience::Snapshot& s, net::TimePoint no
 
 admin::DatabaseView EngineImpl::view_of(Served& served) {
     const net::TimePoint now = net::Clock::now();
-    const WallTime wall_now = std::chrono::system_clock::now();
     admin::DatabaseView view;
     view.name = served.config.name;
     view.protocol = "postgres";
@@ -113,7 +115,7 @@ admin::DatabaseView EngineImpl::view_of(Served& served) {
         e.address = endpoint->address();
         e.role = topology::to_string(endpoint->role());
         e.zone = endpoint->settings().zone;
-        e.breaker = breaker_view(state.breaker, now, wall_now);
+        e.breaker = breaker_view(state.breaker);
         e.active = endpoint->active;
         e.idle = endpoint->idle;
         e.connecting = endpoint->connecting;
