@@ -19,6 +19,11 @@ std::string error_message(std::string_view sqlstate, std::string_view message) {
     return bytes;
 }
 
+// Outside a transaction, where alone anything is sent again, a ROLLBACK does nothing.
+bool may_run_twice(const Meaning& meaning) {
+    return meaning.read || (meaning.reading && meaning.effects().only(Effect::begin | Effect::rollback));
+}
+
 std::string without_statement(std::string_view name) {
     return error_message("26000", name.empty() ? std::string("unnamed prepared statement does not exist")
                                                : fmt::format("prepared statement \"{}\" does not exist", name));
@@ -147,8 +152,7 @@ bool PostgresConversation::on_query(const Frame& frame, Orders& out) {
     const Meaning meaning = pins_ & (1U << static_cast<unsigned>(Pin::encoding)) ? Meaning{} : understand(*text, lex_options());
     if (meaning.reading && !prepare_names(meaning, true, out)) return false;
     begin_exchange(out);
-    const bool only_begin = meaning.reading && meaning.effects().only(Effect::begin);
-    note_request(meaning.read || only_begin);
+    note_request(may_run_twice(meaning));
     Expected& entry = expected_.push(Expected::Kind::query);
     if (meaning.reading && !meaning.read) {
         entry.reading = meaning.reading;
@@ -587,7 +591,7 @@ bool PostgresConversation::on_execute(const Frame& frame, Orders& out) {
         note_request(false);  // a cursor made by SQL, or what we did not see
     } else {
         const Meaning& meaning = portal->meaning;
-        note_request(meaning.read || (meaning.reading && meaning.effects().only(Effect::begin)));
+        note_request(may_run_twice(meaning));
         if (meaning.reading && !meaning.read) {
             entry.reading = meaning.reading;
             note_effects(meaning.effects());
