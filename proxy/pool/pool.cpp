@@ -275,6 +275,8 @@ void Pool::grow() {
 
 void Pool::dial(const EndpointRef& endpoint) {  // its place in shared_->total is taken
     endpoint->connecting++;
+    // Known even if this fails: a server that accepts and then says nothing must not pass for one that is back.
+    if (!settings_->one_to_one) endpoint->suggest(identity_);
     Protocol::Greeted greeted = context_.protocol->greet(*identity_);
     const auto attempt = dials_.insert(dials_.end(), Attempt{});
     const topology::EndpointSettings settings = endpoint->settings();

@@ -84,6 +84,11 @@ void Endpoint::remember(IdentityRef identity) {
     remembered_ = std::move(identity);
 }
 
+void Endpoint::suggest(const IdentityRef& identity) {
+    const std::lock_guard lock(mutex_);
+    if (!remembered_) remembered_ = identity;
+}
+
 IdentityRef Endpoint::remembered() const {
     const std::lock_guard lock(mutex_);
     return remembered_;

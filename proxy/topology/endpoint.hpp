@@ -76,6 +76,8 @@ class Endpoint {
     // Somebody logged in like this: so may the watcher.
     void remember(IdentityRef identity);
     IdentityRef remembered() const;
+    // Somebody tries to log in like this: better for the watcher than nobody.
+    void suggest(const IdentityRef& identity);
 
     void set_role(Role role) { role_.store(role, std::memory_order_relaxed); }
     Role role() const { return role_.load(std::memory_order_relaxed); }
