@@ -129,7 +129,8 @@ void PostgresConversation::on_opened(UpstreamState& upstream, Orders& out) {
     told_client_ = false;
     fresh_lease_ = true;
     error_since_ready_ = false;
-    skip_to_sync_ = sync_due_ = copying_in_ = commit_sent_ = false;
+    skip_to_sync_ = sync_due_ = copying_in_ = commit_sent_ = rollback_sent_ = false;
+    unsynced_ = Unsynced::nothing;
     server_rest_ = 0;
     fatal_.clear();
     foreign_sequences_ = upstream_->last_client != id_;
@@ -162,8 +163,10 @@ void PostgresConversation::settle(Orders& out) {
 void PostgresConversation::settled(Orders& out) {
     settling_ = false;
     if (upstream_->have != wanted_) upstream_->have = wanted_;
-    if (have_before_ != wanted_) have_before_ = wanted_;
-    if (upstream_->status == 'I' && wanted_before_ != wanted_) wanted_before_ = wanted_;
+    if (upstream_->status == 'I') {  // within a transaction, ROLLBACK takes the settling back too
+        if (have_before_ != wanted_) have_before_ = wanted_;
+        if (wanted_before_ != wanted_) wanted_before_ = wanted_;
+    }
     if (phase_ == Phase::entering) {
         told_ = upstream_->parameters;
         database_.learn_login(identity_->key, start_, told_);
@@ -235,7 +238,7 @@ bool PostgresConversation::listening() const {
 
 bool PostgresConversation::in_exchange() const {
     return opening_ || settling_ || auditing_ || !expected_.empty() || skip_to_sync_ || phase_ == Phase::tunnel ||
-           client_rest_ > 0;
+           client_rest_ > 0 || unsynced_ != Unsynced::nothing;
 }
 
 bool PostgresConversation::idle() const {
@@ -249,8 +252,9 @@ bool PostgresConversation::retryable() const {
 }
 
 Left PostgresConversation::left_behind() const {
-    if (!upstream_ || phase_ == Phase::tunnel || !expected_.empty() || client_rest_ > 0 || server_rest_ > 0)
-        return Left::broken;
+    if (!upstream_ || phase_ == Phase::tunnel || !expected_.empty() || client_rest_ > 0 || server_rest_ > 0 ||
+        skip_to_sync_ || unsynced_ != Unsynced::nothing)
+        return Left::broken;  // without its Sync, an implicit transaction is still open
     // What libraries and catalogue caches keep in the server's process, DISCARD ALL does not take back: a session that
     // may have left such things ends with its connection, so that the next one finds the server as new.
     if (!transaction_mode() && upstream_->marked) return Left::broken;

@@ -57,6 +57,7 @@ class PostgresConversation final : public Conversation {
         over,
     };
     enum class Pin : std::uint8_t { temp, listen, advisory_lock, hold_cursor, sequence, encoding };
+    enum class Unsynced : std::uint8_t { nothing, parsed, bound };
     static const char* name_of(Pin pin);
 
     // --- borrowing (conversation.cpp)
@@ -87,11 +88,17 @@ class PostgresConversation final : public Conversation {
     void pass_client(const Frame& frame, Orders& out);  // and remembers what of it is still to come
     void begin_exchange(Orders& out);
     void note_request(bool read);
+    void note_unsynced(Unsynced what) { if (what > unsynced_) unsynced_ = what; }
+    void note_effects(sql::Effects effects);
     std::string_view statement_on_server(const PreparedRef& prepared, std::string_view client_name, Orders& out);
     bool prepare_names(const Meaning& meaning, bool simple, Orders& out);
-    void inject_sql(const std::string& text, bool simple, Orders& out);
+    void inject_sql(const std::string& text, bool simple, Orders& out, const std::string* name = nullptr);
     void fail_instead(std::string error, Orders& out);
     sql::LexOptions lex_options() const;
+    void make_room(Orders& out);       // closes the prepared statements used longest ago
+    void take_back(std::size_t end);  // undoes what the first entries of expected_ noted
+    void forget_unnamed() { unnamed_.reset(); ++unnamed_version_; }
+    std::uint64_t unnamed_mark() const { return (std::uint64_t{id_} << 32) | unnamed_version_; }
     PreparedRef& portal_slot(std::string_view name) {
         return name.empty() ? unnamed_portal_ : portals_[std::string(name)];
     }
@@ -124,7 +131,7 @@ class PostgresConversation final : public Conversation {
 
     // --- losses (conversation_loss.cpp)
     bool in_transaction() const { return upstream_ ? upstream_->status != 'I' : false; }
-    void answer_all(const std::string& error, char status, Orders& out);
+    void answer_all(const std::string& error, char status, bool unsynced, Orders& out);
     bool client_message_without_server(const Frame& frame, Orders& out);
     std::string refusal_bytes(Refusal::Reason reason, std::string_view why, bool fatal = false) const;
 
@@ -143,6 +150,7 @@ class PostgresConversation final : public Conversation {
     std::unordered_map<std::string, PreparedRef> statements_;        // protocol level, by its own names
     std::map<std::string, std::string, std::less<>> by_sql_;         // SQL level: name -> PREPARE text
     PreparedRef unnamed_;
+    std::uint32_t unnamed_version_ = 0;   // a server connection may still have an older one
     std::map<std::string, PreparedRef, std::less<>> portals_;  // what each was bound to; null: not known. Of this lease
     PreparedRef unnamed_portal_;
 
@@ -166,6 +174,8 @@ class PostgresConversation final : public Conversation {
     bool rolled_back_part_ = false;  // ROLLBACK TO, in a transaction that changed settings
     bool sets_in_transaction_ = false;
     bool commit_sent_ = false;
+    bool rollback_sent_ = false;    // what comes behind it may be committed
+    Unsynced unsynced_ = Unsynced::nothing;  // what the server was given since the last Sync: not committed yet
     bool safe_ = true;              // everything sent in this exchange may be sent twice
     bool told_client_ = false;      // something of the answer was passed on
     bool fresh_lease_ = true;       // nothing of ours ran on it yet in this lease

@@ -56,7 +56,7 @@ void PostgresConversation::apply(const sql::Statement& statement, std::string_vi
         by_sql_.clear();
         upstream_->by_sql.clear();
         upstream_->prepared.clear();
-        unnamed_.reset();
+        forget_unnamed();
         upstream_->unnamed_of = 0;
         upstream_->have = have_before_ = no_settings();
         upstream_->distrusted_of = 0;
@@ -169,7 +169,7 @@ void PostgresConversation::begin_audit(Orders& out) {
         query += kAuditSettings;
         // Placeholders (a.b) are in no view: those we know of are asked for by name.
         for (const auto& [name, value] : *wanted_)
-            if (name.find('.') != std::string::npos)
+            if (name.find('.') != std::string::npos || name == "session_authorization")
                 query += " UNION ALL SELECT 's', " + quote_literal(name) + ", pg_catalog.current_setting(" +
                          quote_literal(name) + ", true)";
     }
@@ -203,7 +203,12 @@ void PostgresConversation::hear_audit(std::string_view body) {
             if (row[1] && row[2]) audited_.prepared[std::string(*row[1])] = *row[2];
             break;
         case 's':
-            if (row[1] && row[2]) audited_.settings[std::string(*row[1])] = *row[2];
+            if (row[1] && row[2]) {
+                std::string name(*row[1]);  // the view says DateStyle, TimeZone
+                for (char& c : name)
+                    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+                audited_.settings[std::move(name)] = *row[2];
+            }
             break;
         default:
             break;

@@ -79,7 +79,9 @@ void PostgresConversation::on_deadline(Orders&) { deadline_passed_ = true; }
 Conversation::AfterLoss PostgresConversation::on_upstream_lost(bool may_retry, std::string_view why, Orders& out) {
     const char status = upstream_ ? upstream_->status : 'I';
     const std::uint8_t pins = pins_;
-    const bool asked = !expected_.empty() || skip_to_sync_ || client_rest_ > 0;
+    // What was parsed without a Sync yet is parsed again where it is used; what was bound or run is lost.
+    const bool unsynced = std::exchange(unsynced_, Unsynced::nothing) == Unsynced::bound;
+    const bool asked = !expected_.empty() || skip_to_sync_ || unsynced || (client_rest_ > 0 && !client_rest_drop_);
     const bool settling = settling_;
     const bool auditing = auditing_;
     const bool mid_message = server_rest_ > 0 && !server_rest_drop_;
@@ -111,6 +113,7 @@ Conversation::AfterLoss PostgresConversation::on_upstream_lost(bool may_retry, s
     // Settings go back to what they were before the transaction that is lost.
     wanted_ = wanted_before_;
     const bool ours_only = (settling || auditing) && !pins && status == 'I';
+    take_back(expected_.size());  // what the lost answers would have made so
     if (may_retry && asked) {
         expected_.clear();
         skip_to_sync_ = sync_due_ = error_since_ready_ = false;
@@ -148,28 +151,28 @@ Conversation::AfterLoss PostgresConversation::on_upstream_lost(bool may_retry, s
     if (client_rest_ > 0) client_rest_drop_ = true;
     if (status != 'I') {
         if (commit_sent_) {
-            answer_all(refusal_bytes(Reason::outcome_unknown, reason), 'I', out);
+            answer_all(refusal_bytes(Reason::outcome_unknown, reason), 'I', unsynced, out);
         } else {
             lost_transaction_ = true;
-            answer_all(refusal_bytes(Reason::rolled_back, reason), 'E', out);
+            answer_all(refusal_bytes(Reason::rolled_back, reason), 'E', unsynced, out);
         }
     } else if (!safe_) {
-        answer_all(refusal_bytes(Reason::outcome_unknown, reason), 'I', out);
+        answer_all(refusal_bytes(Reason::outcome_unknown, reason), 'I', unsynced, out);
     } else if (pins) {
-        answer_all(refusal_bytes(Reason::state_lost, reason), 'I', out);
+        answer_all(refusal_bytes(Reason::state_lost, reason), 'I', unsynced, out);
     } else {
-        answer_all(refusal_bytes(Reason::rolled_back, reason), 'I', out);
+        answer_all(refusal_bytes(Reason::rolled_back, reason), 'I', unsynced, out);
     }
-    commit_sent_ = false;
+    commit_sent_ = rollback_sent_ = false;
     return AfterLoss::told;
 }
 
 // Answers every request under way: an error and a ReadyForQuery for each simple query and each Sync; what has no Sync
 // yet is skipped up to it.
-void PostgresConversation::answer_all(const std::string& error, char status, Orders& out) {
+void PostgresConversation::answer_all(const std::string& error, char status, bool unsynced, Orders& out) {
     std::string bytes;
     bool told_error = skip_to_sync_, open_end = skip_to_sync_;
-    bool told_any = false;
+    bool told_any = skip_to_sync_;
     while (!expected_.empty()) {
         const Kind kind = expected_.front().kind;
         expected_.pop();
@@ -185,7 +188,11 @@ void PostgresConversation::answer_all(const std::string& error, char status, Ord
             told_error = open_end = false;
         }
     }
-    if (!told_any && client_rest_ > 0) bytes += error;
+    if (unsynced && !told_error && !open_end) {  // all was answered, but none of it committed: its Sync must not say so
+        bytes += error;
+        told_any = open_end = true;
+    }
+    if (!told_any) failing_ = error;  // only queries of ours were under way: the client's next message gets it
     skip_to_sync_ = sync_due_ = error_since_ready_ = false;
     if (open_end) local_skip_ = true;
     out.reply_copy(bytes);
@@ -197,7 +204,8 @@ void PostgresConversation::answer_all(const std::string& error, char status, Ord
 bool PostgresConversation::client_message_without_server(const Frame& frame, Orders& out) {
     constexpr std::size_t kWhole = 16 << 20;
     const char status = lost_transaction_ ? 'E' : 'I';
-    if (frame.status != Frame::Status::whole && frame.type != 'd' && frame.type != 'B' && frame.size <= kWhole) return false;
+    const std::size_t whole_up_to = frame.type == 'd' ? 0 : frame.type == 'B' ? std::size_t{64} * 1024 : kWhole;
+    if (frame.status != Frame::Status::whole && frame.size <= whole_up_to) return false;
     const auto drop = [&] {
         client_rest_ = frame.size - frame.bytes.size();
         client_rest_drop_ = true;
@@ -252,6 +260,12 @@ bool PostgresConversation::client_message_without_server(const Frame& frame, Ord
             if (local_skip_) return true;
             const auto view = frame.status == Frame::Status::whole ? parse_parse(frame.body()) : std::nullopt;
             if (view && ends(view->query)) {
+                if (view->name.empty()) {
+                    unnamed_ = make_prepared(view->query, view->types, lex_options(), false);
+                    ++unnamed_version_;
+                } else {
+                    statements_[std::string(view->name)] = database_.prepare(view->query, view->types, lex_options());
+                }
                 backend::parse_complete(bytes);
                 local_end_ = true;
                 break;
@@ -266,7 +280,9 @@ bool PostgresConversation::client_message_without_server(const Frame& frame, Ord
             if (!local_end_ && lost_transaction_ && failing_.empty()) {
                 const auto view = parse_bind(frame.body());
                 const auto mine = view ? statements_.find(std::string(view->statement)) : statements_.end();
-                if (mine != statements_.end() && ends(mine->second->text)) local_end_ = true;
+                const PreparedRef bound = mine != statements_.end() ? mine->second
+                                          : view && view->statement.empty() ? unnamed_ : nullptr;
+                if (bound && ends(bound->text)) local_end_ = true;
             }
             if (local_end_) {
                 backend::bind_complete(bytes);
@@ -290,6 +306,8 @@ bool PostgresConversation::client_message_without_server(const Frame& frame, Ord
                 }
             }
             if (local_end_ && frame.type == 'D') {
+                if (const auto view = parse_target(frame.body()); view && view->kind == 'S')
+                    Writer(bytes).begin('t').i16(0).end();
                 backend::no_data(bytes);
                 break;
             }

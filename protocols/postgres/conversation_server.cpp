@@ -57,7 +57,7 @@ std::size_t PostgresConversation::on_upstream(ByteView bytes, Orders& out) {
                 }
                 hear_audit(frame.body());
             }
-            if (expected_.empty() && frame.type == 'D') {
+            if (expected_.empty()) {
                 pass_run();
                 server_broke("rows nobody asked for", out);
                 return used;
@@ -232,6 +232,7 @@ bool PostgresConversation::on_error(const Frame& frame, Orders& out) {
         return false;
     }
     if (expected_.empty()) return server_broke("an error nobody asked for", out);
+    const bool out_of_time = std::exchange(deadline_passed_, false) && error->sqlstate == "57014";
     error_since_ready_ = true;
     copying_in_ = false;
     const Kind front = expected_.front().kind;
@@ -243,33 +244,58 @@ bool PostgresConversation::on_error(const Frame& frame, Orders& out) {
     if (error->sqlstate == "0A000" && error->routine == "RevalidateCachedQuery") {
         ++database_.schema_epoch;  // the schema changed behind our back: prepared anew from here on
     }
-    if (front == Kind::query) return true;
-    if (front == Kind::sync) return true;  // a deferred constraint, at commit
     bool pass = true;
+    if (out_of_time) {  // our own cancel: the client is told why
+        out.reply_copy(refusal_bytes(Refusal::Reason::deadline, "the request's deadline passed while the server worked on it"));
+        told_client_ = true;
+        pass = false;
+    }
+    if (front == Kind::query) return pass;
+    if (front == Kind::sync) return pass;  // a deferred constraint, at commit
     if (front == Kind::instead) {
         out.reply_copy(expected_.front().text());
         told_client_ = true;
         pass = false;
     }
     // The server ignores what it has been sent up to the next Sync, so no answers to that.
-    while (!expected_.empty() && expected_.front().kind != Kind::sync && expected_.front().kind != Kind::query &&
-           expected_.front().kind != Kind::our_query) {
-        const Expected& entry = expected_.front();
-        if (entry.kind == Kind::parse) {
-            if (entry.unnamed) {
-                unnamed_.reset();
-                upstream_->unnamed_of = 0;
-            } else {
-                const auto mine = entry.words ? statements_.find(entry.words->client_name) : statements_.end();
-                if (mine != statements_.end() && mine->second == entry.words->prepared) statements_.erase(mine);
-            }
-        } else if (entry.kind == Kind::our_parse && entry.unnamed) {
-            upstream_->unnamed_of = 0;
-        }
-        expected_.pop();
-    }
+    std::size_t end = 0;
+    while (end < expected_.size() && expected_[end].kind != Kind::sync && expected_[end].kind != Kind::our_query) ++end;
+    take_back(end);
+    for (std::size_t i = 0; i < end; ++i) expected_.pop();
     if (expected_.empty()) skip_to_sync_ = true;
     return pass;
+}
+
+// The last first, so that a name closed and given anew ends as it was.
+void PostgresConversation::take_back(std::size_t end) {
+    for (std::size_t i = end; i-- > 0;) {
+        Expected& entry = expected_[i];
+        if (entry.unnamed && entry.kind == Kind::parse) forget_unnamed();
+        if (entry.unnamed && upstream_) upstream_->unnamed_of = 0;
+        switch (entry.undo) {
+            case Expected::Undo::none:
+                break;
+            case Expected::Undo::forget_statement: {
+                const auto mine = statements_.find(entry.say().client_name);
+                if (mine != statements_.end() && mine->second == entry.say().prepared) statements_.erase(mine);
+                break;
+            }
+            case Expected::Undo::restore_statement:
+                statements_.try_emplace(entry.say().client_name, entry.say().prepared);
+                break;
+            case Expected::Undo::restore_on_server:
+                if (upstream_) upstream_->prepared.add(entry.text());
+                break;
+            case Expected::Undo::restore_by_sql:
+                if (!upstream_) break;
+                if (entry.text().empty()) {
+                    upstream_->by_sql.erase(entry.say().client_name);
+                } else {
+                    upstream_->by_sql[entry.say().client_name] = entry.text();
+                }
+                break;
+        }
+    }
 }
 
 bool PostgresConversation::on_complete(const Frame& frame, Orders& out) {
@@ -316,6 +342,8 @@ bool PostgresConversation::on_ready(const Frame& frame, Orders& out) {
     ready_of_ = expected_.front().kind;
     ready_purpose_ = expected_.front().purpose;
     expected_.pop();
+    // The end of a COPY that failed before it.
+    while (!expected_.empty() && expected_.front().kind == Kind::copy_end) expected_.pop();
     return front != Kind::our_query;
 }
 
@@ -341,16 +369,17 @@ bool PostgresConversation::on_ready_over(Orders& out) {
         return upstream_ != nullptr;
     }
     const bool error = std::exchange(error_since_ready_, false);
+    deadline_passed_ = false;
     out.finished(error ? Outcome::client_fault : Outcome::ok);
     if (upstream_->status == 'I') {
         end_transaction(!error);
-        commit_sent_ = false;
+        if (expected_.empty()) commit_sent_ = rollback_sent_ = false;
     }
     if (!expected_.empty()) {
         tell_due(out);
         if (!expected_.empty()) return true;
     }
-    if (upstream_->status != 'I' || skip_to_sync_ || client_rest_ > 0) {
+    if (upstream_->status != 'I' || skip_to_sync_ || client_rest_ > 0 || unsynced_ != Unsynced::nothing) {
         return true;
     }
     safe_ = true;

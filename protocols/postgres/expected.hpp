@@ -32,12 +32,21 @@ struct Expected {
     Kind kind = Kind::query;
     Purpose purpose = Purpose::none;
     bool unnamed = false;                      // parse, our_parse: of the unnamed statement
+    // What was noted when the message was sent, to be taken back when the server skips it after an error.
+    enum class Undo : std::uint8_t {
+        none,
+        forget_statement,   // the client's name was given to `prepared`
+        restore_statement,  // ... was taken from it
+        restore_on_server,  // `text` was to be closed on the server
+        restore_by_sql,     // the connection's SQL-level name; `text` is what it was, empty: not there
+    };
+    Undo undo = Undo::none;
     std::uint16_t statement = 0;               // query: how many of its statements are answered
     std::shared_ptr<const Reading> reading;    // query, execute: what it does, where that matters
     struct Words {
         PreparedRef prepared;     // parse, our_parse
         std::string text;         // parse, our_parse: name on the server; told, instead: bytes
-        std::string client_name;  // parse: the name the client gave
+        std::string client_name;  // the client's (or SQL-level) name that `undo` is about
     };
     std::unique_ptr<Words> words;  // seldom needed, so an entry stays small
     Words& say() {

@@ -80,6 +80,7 @@ void Reactor::run_deferred() {
 
 int Reactor::wait_milliseconds() {
     constexpr int kHeartbeat = 1000;  // a turn a second, so that /livez can tell a stuck loop from an idle one
+    if (!later_.empty()) return 0;
     if (heap_.empty()) return kHeartbeat;
     const auto until = heap_.front()->when_ - now_;
     if (until <= Duration::zero()) return 0;
@@ -106,6 +107,14 @@ void Reactor::run() {
             run_deferred();
         }
         fire_timers();
+        if (!later_.empty()) {
+            std::vector<std::function<void()>> now_due;
+            now_due.swap(later_);
+            for (auto& fn : now_due) {
+                fn();
+                run_deferred();
+            }
+        }
     }
 }
 

@@ -68,6 +68,7 @@ class Reactor {
     TimePoint refresh_now() { return now_ = Clock::now(); }
 
     void defer(std::function<void()> fn) { deferred_.push_back(std::move(fn)); }  // after the current event, same turn
+    void next_turn(std::function<void()> fn) { later_.push_back(std::move(fn)); }  // when the others had theirs
     void post(std::function<void()> fn);                                          // from any thread
     void stop();                                                                  // from any thread
     void run();
@@ -96,7 +97,7 @@ class Reactor {
     epoll_event events_[kBatch];
     int event_at_ = 0, event_count_ = 0;
     std::vector<Timer*> heap_;
-    std::vector<std::function<void()>> deferred_, running_;
+    std::vector<std::function<void()>> deferred_, running_, later_;
     std::mutex mailbox_mutex_;  // other threads only; the data path takes it when somebody posted
     std::vector<std::function<void()>> mailbox_;
     std::atomic<bool> mail_{false};

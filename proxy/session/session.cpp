@@ -93,7 +93,7 @@ void Session::pump() {
                       ((client_readable_ || in_is_fresh_) && conversation_->listening() && !waiting_ &&
                        !upstream_blocked() && !client_blocked());
     if (more) {
-        worker_.post([&worker = worker_, id = id_] {
+        worker_.reactor().next_turn([&worker = worker_, id = id_] {
             if (Session* self = worker.find(id)) self->pump();
         });
     }
@@ -111,6 +111,7 @@ bool Session::read_client() {
         return true;
     }
     if (!client_readable_) return false;
+    if (!identity_ && !client_.tls() && !turned_away_) return greet_client();
     // What is left of an incomplete message goes first; a message larger than the buffer grows in in_ itself.
     char* buffer = worker_.buffer();
     const std::size_t kept = in_.size();
@@ -151,6 +152,34 @@ bool Session::read_client() {
         feed_client(ByteView(buffer, kept + io.bytes));
     }
     return true;
+}
+
+// Until it is known who the client is, its bytes are looked at before they are taken: those of a TLS handshake are not
+// ours to take, whether it comes after a request or right away.
+bool Session::greet_client() {
+    char* buffer = worker_.buffer();
+    const ssize_t seen = ::recv(client_.fd(), buffer, Worker::kBufferSize, MSG_PEEK | MSG_DONTWAIT);
+    if (seen < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
+        client_readable_ = false;
+        return false;
+    }
+    if (seen <= 0) {
+        client_gone();
+        return false;
+    }
+    const std::size_t used = conversation_->on_client(ByteView(buffer, static_cast<std::size_t>(seen)), worker_.orders());
+    for (std::size_t left = used; left > 0;) {
+        char dropped[4096];
+        const ssize_t n = ::recv(client_.fd(), dropped, std::min(left, sizeof dropped), MSG_DONTWAIT);
+        if (n <= 0) break;
+        left -= static_cast<std::size_t>(n);
+    }
+    Stats::bump(database_.stats().bytes_in, used);
+    if (used == 0 && !client_eof_) client_readable_ = false;  // until more comes
+    const bool stuck = used == 0 && client_eof_ && worker_.orders().empty();
+    carry_out();
+    if (stuck && phase_ == Phase::open) client_gone();
+    return used > 0;
 }
 
 void Session::feed_client(ByteView bytes) {
@@ -373,6 +402,8 @@ void Session::on_refusal(const Refusal& refusal) {
 void Session::close_exchange(Left left, Outcome outcome) {
     if (!lease_) return;
     Upstream* upstream = std::exchange(lease_, nullptr);
+    // The client said goodbye in the middle of its own request: the server need not work on it any longer.
+    if (left == Left::broken && conversation_->wants_cancel_on_leave()) pool_->cancel(*upstream, {});
     // Half-sent bytes, or bytes nobody asked for: not a connection to lend on.
     if (!upstream->out.empty() || !upstream->in.empty()) left = Left::broken;
     pool_->release(*upstream, left, outcome);

@@ -47,6 +47,7 @@ class Session final : public net::Watch, public pool::Waiter {
     void pump();                       // go on wherever there is something to go on with
     bool read_client();                // false: nothing more to do for now
     bool read_upstream();
+    bool greet_client();
     void feed_client(ByteView bytes);  // remembers what was not taken
     void feed_upstream(ByteView bytes);
     void carry_out();                  // the worker's orders, until there are none
