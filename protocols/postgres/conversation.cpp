@@ -146,8 +146,10 @@ void PostgresConversation::on_opened(UpstreamState& upstream, Orders& out) {
 void PostgresConversation::settle(Orders& out) {
     const bool distrust = upstream_->distrusted_of != 0 && upstream_->distrusted_of != id_;
     resettle_ = false;
-    if (!distrust && same(upstream_->have, wanted_)) return settled(out);
-    const std::string sql = settle_sql(*upstream_->have, *wanted_, distrust);
+    std::string sql;
+    if (!upstream_->by_sql.empty() && fresh_lease_ && transaction_mode()) sql = forget_names_of_others(distrust);
+    if (!distrust && sql.empty() && same(upstream_->have, wanted_)) return settled(out);
+    sql += settle_sql(*upstream_->have, *wanted_, distrust);
     if (sql.empty()) return settled(out);
     std::string bytes;
     frontend::query(bytes, sql);
@@ -158,6 +160,24 @@ void PostgresConversation::settle(Orders& out) {
     if (distrust) upstream_->distrusted_of = 0;
     settling_ = true;  // the client's statement waits: with the wrong role or search path it must not run
     settle_failed_ = false;
+}
+
+// What others prepared by SQL shows in pg_prepared_statements, texts and all.
+std::string PostgresConversation::forget_names_of_others(bool distrust) {
+    std::string sql;
+    for (auto it = upstream_->by_sql.begin(); it != upstream_->by_sql.end();) {
+        const auto mine = by_sql_.find(it->first);
+        if (mine != by_sql_.end() && mine->second == it->second) {
+            ++it;
+            continue;
+        }
+        sql += "DEALLOCATE " + quote_identifier(it->first) + ";";
+        it = upstream_->by_sql.erase(it);
+    }
+    if (sql.empty() || !distrust) return sql;
+    upstream_->by_sql.clear();  // code we could not see into may have dropped any of them: that must be no error
+    upstream_->prepared.clear();
+    return "DEALLOCATE ALL;";
 }
 
 void PostgresConversation::settled(Orders& out) {

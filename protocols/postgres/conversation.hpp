@@ -64,6 +64,7 @@ class PostgresConversation final : public Conversation {
     bool transaction_mode() const { return database_.options().mode == PoolMode::transaction; }
     bool need_server(Orders& out);  // false: ordered one; the message is looked at again when it is there
     void settle(Orders& out);
+    std::string forget_names_of_others(bool distrust);
     void settled(Orders& out);
     void settle_failed(Orders& out);
     void enter(Orders& out);        // tells the new client all it must know
