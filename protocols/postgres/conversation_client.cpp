@@ -79,6 +79,10 @@ bool PostgresConversation::client_message(const Frame& frame, Orders& out) {
             if (frame.type == 'D') return on_describe(frame, out);
             if (frame.type == 'C') return on_close(frame, out);
             if (frame.type == 'E') return on_execute(frame, out);
+            if (!frame.body().empty()) {  // Sync and Flush have none
+                violation(out, "invalid message format");
+                return true;
+            }
             if (frame.type == 'S') return on_sync(frame, out);
             if (upstream_ && !skip_to_sync_) out.send(frame.bytes);  // Flush: with no server there is nothing to flush
             return true;

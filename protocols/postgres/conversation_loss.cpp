@@ -29,7 +29,8 @@ std::string as_fatal(std::string_view message) {
 
 // A farewell that says the server (or this connection to it) is going away, rather than what this client did wrong.
 bool is_shutdown(std::string_view sqlstate) {
-    return sqlstate == "57P01" || sqlstate == "57P02" || sqlstate == "57P03" || sqlstate.starts_with("08");
+    return sqlstate == "57P01" || sqlstate == "57P02" || sqlstate == "57P03" ||
+           (sqlstate.starts_with("08") && sqlstate != "08P01");
 }
 }  // namespace
 
@@ -85,6 +86,7 @@ Conversation::AfterLoss PostgresConversation::on_upstream_lost(bool may_retry, s
     const bool settling = settling_;
     const bool auditing = auditing_;
     const bool mid_message = server_rest_ > 0 && !server_rest_drop_;
+    const bool out_of_time = std::exchange(deadline_passed_, false);
     const std::string farewell = std::exchange(fatal_, {});
     const auto last_words = farewell.empty() ? std::nullopt : parse_error(ByteView(farewell).substr(kHeader));
     std::string reason(why);
@@ -160,6 +162,8 @@ Conversation::AfterLoss PostgresConversation::on_upstream_lost(bool may_retry, s
         answer_all(refusal_bytes(Reason::outcome_unknown, reason), 'I', unsynced, out);
     } else if (pins) {
         answer_all(refusal_bytes(Reason::state_lost, reason), 'I', unsynced, out);
+    } else if (out_of_time) {
+        answer_all(refusal_bytes(Reason::deadline, "the request's deadline passed; " + reason), 'I', unsynced, out);
     } else {
         answer_all(refusal_bytes(Reason::rolled_back, reason), 'I', unsynced, out);
     }

@@ -262,6 +262,7 @@ void Greeting::on_sasl_offer(std::string_view mechanisms, Out& out) {
         plain = plain || name == kScramSha256;
     }
     if (!r.done()) return fail(FaultKind::protocol, "malformed list of SASL mechanisms", out);
+    if (mechanisms.size() <= 1) return fail(FaultKind::protocol, "empty list of SASL mechanisms", out);
     if (!plus && !plain) return fail(FaultKind::misconfigured, "server offers no SASL mechanism we know", out);
     if (plus && !result_.tls) {
         return fail(FaultKind::protocol, "server offers channel binding on a connection without TLS", out);

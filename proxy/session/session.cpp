@@ -304,6 +304,7 @@ void Session::carry_out() {
                     break;
                 case Orders::Kind::started:
                     if (!request_running_) {
+                        arm_deadline();  // of a further statement on a lease it keeps
                         request_running_ = true;
                         request_start_ = worker_.reactor().now();
                     }
@@ -351,10 +352,7 @@ void Session::open_exchange(Intent) {
         return;
     }
     // The time a request may take counts from here: waiting for a server is part of it.
-    if (database_.settings().deadline.count() > 0) {
-        if (!deadline_) deadline_ = std::make_unique<net::Timer>(worker_.reactor(), [this] { over_deadline(); });
-        if (!deadline_->armed()) deadline_->after(database_.settings().deadline);
-    }
+    arm_deadline();
     if (!request_running_) {
         request_running_ = true;
         request_start_ = worker_.reactor().now();
@@ -456,6 +454,7 @@ void Session::upstream_lost(const std::string& why) {
     bool may_retry = replay_whole_ && was_mid_request && conversation_->retryable();
     // A server that goes takes its connections with it one by one: the next of those that were there before this request
     // is as dead as the first. They are no more than the pool has, and only the first one costs an attempt.
+    if (overdue_ && deadline_ && was_mid_request) may_retry = false;  // its time is over
     const bool same_loss = retries_ > 0 && upstream->born < request_start_;
     if (may_retry && !same_loss && retries_ >= database_.settings().retry_attempts) may_retry = false;
     if (may_retry && !same_loss && !endpoint->may_retry(worker_.reactor().now())) {
@@ -576,6 +575,17 @@ void Session::begin_tls() {
     });
 }
 
+void Session::arm_deadline() {
+    if (database_.settings().deadline.count() <= 0) {
+        overdue_ = false;
+        return;
+    }
+    if (!deadline_) deadline_ = std::make_unique<net::Timer>(worker_.reactor(), [this] { over_deadline(); });
+    if (deadline_->armed()) return;
+    overdue_ = false;
+    deadline_->after(database_.settings().deadline);
+}
+
 void Session::over_deadline() {
     if (phase_ == Phase::gone) return;
     if (waiting_) {
@@ -583,9 +593,13 @@ void Session::over_deadline() {
         return on_refusal(Refusal{Refusal::Reason::deadline, database_.name(), "the request's deadline passed while it waited", {}});
     }
     if (!lease_ || !conversation_->in_exchange()) return;
+    if (overdue_) return upstream_lost("no answer, even to a cancel request");
+    overdue_ = true;
     conversation_->on_deadline(worker_.orders());
     carry_out();
-    if (lease_) pool_->cancel(*lease_, {});
+    if (!lease_) return;
+    deadline_->after(lease_->endpoint->settings().connect_timeout);  // a server that hears nothing any more
+    pool_->cancel(*lease_, {});
 }
 
 bool Session::has_key(const CancelKey& key) const {

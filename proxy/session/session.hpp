@@ -61,6 +61,7 @@ class Session final : public net::Watch, public pool::Waiter {
     void flush_client();
     void flush_upstream();
     void client_gone();
+    void arm_deadline();
     void over_deadline();
     void begin_tls();
     bool client_blocked() const { return !out_.empty(); }
@@ -94,6 +95,7 @@ class Session final : public net::Watch, public pool::Waiter {
     bool draining_ = false;
     bool pumping_ = false;
     bool turned_away_ = false;
+    bool overdue_ = false;                   // its deadline has passed, and the server was asked to cancel it
     bool cancelling_ = false;                // it brought a cancel request and waits for its end
 };
 

@@ -103,7 +103,8 @@ SERVING = [
     Attack("an error, then the end", "query", error("XX000"), outcome="cut"),
     Attack("an empty error, then the end", "query", m.message(b"E", b"\0"), outcome="cut"),
     Attack("an error without an end", "query", m.message(b"E", b"SERROR\0C5700"), "stay", outcome="cut"),
-    Attack("a row without a description", "query", data_row(b"x") + complete() + ready(), "stay", outcome="framed"),
+    # Sound as far as the client can tell, so the connection is lent again: it must not fall silent then.
+    Attack("a row without a description", "query", data_row(b"x") + complete() + ready(), outcome="framed"),
     Attack("a giant row, cut off", "query", lambda _: [row_description("a"), *giant(b"D", 300 * MIB, 200 * MIB)],
            outcome="torn"),
     Attack("endless notices", "query", lambda _: endless(NOTICE, 64),
@@ -169,7 +170,10 @@ def test_while_connecting(stage, attack):
         decent_is_fine(proxy)
     assert told.value.sqlstate in OUR_OWN or told.value.sqlstate.startswith("28"), told.value
     assert took < 8, f"told after {took:.1f} s"
-    if attack.name != "starting up for ever":
+    if attack.name in ("GSSAPI", "SASL with strange mechanisms"):
+        # It speaks the protocol, and we cannot log in: the client hears it at once, and nothing is down.
+        assert told.value.sqlstate.startswith("28") and took < 2, (told.value, took)
+    elif attack.name != "starting up for ever":
         assert counted_as_failed(proxy), proxy.breakers()
     assert proxy.running()
 
