@@ -57,7 +57,7 @@ class Breakwater:
         self.config_path, self.log_path = self.dir / "breakwater.yaml", self.dir / "log"
         self.admin_port, self.health_port = free_port(), free_port()
         self.config = merge({
-            "workers": 1, "log": {"level": os.environ.get("BREAKWATER_LOG", "info"), "format": "text"},
+            "workers": int(os.environ.get("BREAKWATER_WORKERS", "1")), "log": {"level": os.environ.get("BREAKWATER_LOG", "info"), "format": "text"},
             "admin": {"listen": f"{HOST}:{self.admin_port}"}, "health": {"listen": f"{HOST}:{self.health_port}"},
             "drain": {"grace": "2s"}, "databases": list(databases),
         }, config or {})
