@@ -209,6 +209,10 @@ bool PostgresConversation::client_message_without_server(const Frame& frame, Ord
     constexpr std::size_t kWhole = 16 << 20;
     const char status = lost_transaction_ ? 'E' : 'I';
     const std::size_t whole_up_to = frame.type == 'd' ? 0 : frame.type == 'B' ? std::size_t{64} * 1024 : kWhole;
+    if (std::string_view("DCESHcf").find(frame.type) != std::string_view::npos && frame.size > 64 * 1024) {
+        violation(out, "a message that is too large");
+        return true;
+    }
     if (frame.status != Frame::Status::whole && frame.size <= whole_up_to) return false;
     const auto drop = [&] {
         client_rest_ = frame.size - frame.bytes.size();

@@ -220,6 +220,14 @@ TEST(BadInput, from_clients) {
     }
 }
 
+TEST(BadInput, a_huge_sync_in_a_lost_transaction) {
+    Script s = in_transaction();
+    s.lost();
+    s.client(query("SELECT 1")).outlined("E40001 ZE");
+    s.client(std::string("S\x29\0\x0b\x51\x04", 6)).outlined("E08P01").events("hang_up");
+    s.play(false);
+}
+
 TEST(BadInput, from_servers) {
     for (const std::string& bytes : {std::string("D\0\0\0\1", 5), parsed(), bound(), msg('~'), msg('Z'), row("1").replace(0, 1, "2")}) {
         Script s;
