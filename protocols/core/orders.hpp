@@ -53,6 +53,7 @@ class Orders {
         Left left = Left::clean;     // close
         Outcome outcome = Outcome::ok;
         Intent intent{};             // open
+        bool demand_alpn = false;    // start_tls: end it if the client did not name the protocol
         const char* data = nullptr;  // send, reply (view); pinned: a literal
         std::size_t offset = 0, size = 0;
     };
@@ -71,7 +72,7 @@ class Orders {
     void finished(Outcome outcome) { add(Kind::finished).outcome = outcome; }
     void pinned(const char* reason) { add(Kind::pinned).data = reason; }
     void fault(const char* why) { add(Kind::fault).data = why; }
-    void start_tls() { add(Kind::start_tls); }
+    void start_tls(bool demand_alpn = false) { add(Kind::start_tls).demand_alpn = demand_alpn; }
     void hang_up() { add(Kind::hang_up); }
     void identify(IdentityRef who) {
         identity_ = std::move(who);

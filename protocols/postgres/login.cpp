@@ -26,13 +26,13 @@ std::size_t Login::first_bytes(ByteView bytes, Orders& out) {
         case FirstBytes::Kind::incomplete:
             return 0;
         case FirstBytes::Kind::direct_tls:
-            // ALPN `postgresql` is demanded by the TLS context; here the handshake simply begins.
+            // Another name than `postgresql` is refused by the TLS context, none at all when the handshake is over.
             if (tls_ || asked_ssl_ || !database_.options().tls_offered) {
                 fail(out, "08P01", "direct TLS is not accepted here");
                 return bytes.size();
             }
             waiting_for_tls_ = true;
-            out.start_tls();
+            out.start_tls(true);
             return 0;
         case FirstBytes::Kind::ssl_request:
         case FirstBytes::Kind::gssenc_request: {
