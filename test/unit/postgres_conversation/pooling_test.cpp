@@ -250,6 +250,21 @@ TEST(Settings, reset_returns_to_the_start_up_value_even_if_rolled_back) {
     s.play();
 }
 
+TEST(Settings, discard_all_returns_to_the_start_up_values) {
+    const std::string settle = query("SELECT pg_catalog.set_config('work_mem','1MB',false);");
+    Script s;
+    s.login({{"work_mem", "1MB"}});
+    s.client(parse("a", "SELECT 1") + sync()).events("open").opens().sends(settle);
+    s.server(done("SELECT 1")).sends(parse(shared("SELECT 1"), "SELECT 1") + sync());
+    s.server(parsed() + ready()).tells(parsed() + ready()).events("ok clean");
+    s.client(query("DISCARD ALL")).events("open").opens().sends(query("DISCARD ALL"));
+    s.server(done("DISCARD ALL")).tells(done("DISCARD ALL")).events("ok clean");
+    s.client(parse("a", "SELECT 1") + sync()).events("open").opens().sends(settle);
+    s.server(done("SELECT 1")).sends(parse(shared("SELECT 1"), "SELECT 1") + sync());
+    s.server(parsed() + ready()).tells(parsed() + ready()).events("ok clean");
+    s.play();
+}
+
 TEST(Settings, the_role_is_taken_last) {
     const std::string sql = settle_sql({{"role", "a"}}, {{"role", "b"}, {"work_mem", "1MB"}}, false);
     EXPECT_LT(sql.find("RESET ROLE"), sql.find("work_mem"));
