@@ -53,6 +53,15 @@ Io Stream::read(char* to, std::size_t size) {
     }
 }
 
+bool Stream::ended() {
+    char peek;
+    if (!ssl_) return ::recv(fd_, &peek, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+    ERR_clear_error();
+    std::size_t n = 0;
+    const int r = SSL_peek_ex(ssl_.get(), &peek, 1, &n);
+    return r != 1 && tls_status(r).status != Io::Status::again;
+}
+
 Io Stream::write(const iovec* pieces, int count) {
     if (ssl_) {
         std::size_t total = 0;
@@ -128,6 +137,13 @@ bool Stream::begin_tls_server(SSL_CTX* context) {
     common(ssl_.get(), fd_);
     SSL_set_accept_state(ssl_.get());
     return true;
+}
+
+bool Stream::alpn_agreed() const {
+    const unsigned char* name = nullptr;
+    unsigned size = 0;
+    if (ssl_) SSL_get0_alpn_selected(ssl_.get(), &name, &size);
+    return size > 0;
 }
 
 bool Stream::begin_tls_client(SSL_CTX* context, const std::string& server_name, bool verify_name) {

@@ -40,6 +40,7 @@ class Stream {
     void reset_on_close();  // close with RST instead of FIN: for peers that broke the rules mid-message
 
     Io read(char* to, std::size_t size);
+    bool ended();  // the peer has said its last, and all it said has been read
     Io write(const iovec* pieces, int count);
     Io write(ByteView bytes) {
         const iovec one{const_cast<char*>(bytes.data()), bytes.size()};
@@ -50,6 +51,7 @@ class Stream {
     bool begin_tls_server(SSL_CTX* context);
     bool begin_tls_client(SSL_CTX* context, const std::string& server_name, bool verify_name);
     Io::Status handshake();
+    bool alpn_agreed() const;
     std::string tls_error() const { return tls_error_; }
     // tls-server-end-point channel binding of the server's certificate (RFC 5929 4.1); empty when there is none.
     std::string channel_binding() const;

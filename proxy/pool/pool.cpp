@@ -73,6 +73,7 @@ Upstream* Pool::acquire(Waiter& waiter, const Upstream* liked) {
     waiter.deadline_ = settings_->queue_timeout.count() > 0 ? waiter.since_ + settings_->queue_timeout : TimePoint::max();
     waiter.place_ = waiters_.insert(waiters_.end(), &waiter);
     shared_->waiting++;
+    if (deadline_.armed() && waiter.deadline_ < deadline_.when()) deadline_.at(waiter.deadline_);
     publish();
     schedule_pump();
     return nullptr;
@@ -90,6 +91,7 @@ void Pool::dequeue(Waiter& waiter) {
     shared_->waiting--;
     if (waiter.held_) {
         waiter.held_ = false;
+        --held_here_;
         shared_->holding--;
         context_.hold.leave(waiter.held_bytes_);
     }
@@ -103,8 +105,12 @@ Upstream* Pool::take_idle(const Upstream* liked) {
             const auto found = std::find(idle_.begin(), idle_.end(), liked);
             if (found != idle_.end()) it = found;
         }
+        if (!(*it)->endpoint->usable()) {  // kept for when it is back; another endpoint's will do
+            const auto usable = std::find_if(idle_.rbegin(), idle_.rend(), [](const Upstream* u) { return u->endpoint->usable(); });
+            if (usable == idle_.rend()) return nullptr;
+            it = std::prev(usable.base());
+        }
         Upstream* upstream = *it;
-        if (!upstream->endpoint->usable()) return nullptr;
         idle_.erase(it);
         shared_->per_worker[context_.worker].idle--;
         upstream->endpoint->idle--;
@@ -153,7 +159,7 @@ void Pool::pump() {
         return;
     }
     if (!beg()) grow();
-    arm_deadline();
+    if (!deadline_.armed()) arm_deadline();
     if (const auto next = release_.next_at(context_.reactor.now()); paced_ && next) pace_.at(*next);
 }
 
@@ -163,10 +169,15 @@ void Pool::update_holds() {
     if (waiters_.empty()) return;
     const bool usable = pick_endpoint() != nullptr;
     const TimePoint now = context_.reactor.now();
+    // Whatever made an endpoint usable (its breaker, a reload, a new role): the flow must begin, or nobody is ever let go.
+    if (usable && paced_) release_.start(now);
+    if (held_here_ == (usable ? 0 : waiters_.size())) return;  // thousands may wait: not all are looked at each time
+    deadline_.cancel();                                        // theirs change: pump sets it anew
     std::vector<std::pair<Waiter*, Refusal>> refused;
     for (Waiter* waiter : waiters_) {
         if (usable && waiter->held_) {
             waiter->held_ = false;
+            --held_here_;
             shared_->holding--;
             context_.hold.leave(waiter->held_bytes_);
             waiter->deadline_ = settings_->queue_timeout.count() > 0 ? now + settings_->queue_timeout : TimePoint::max();
@@ -180,6 +191,7 @@ void Pool::update_holds() {
                                                      "no usable endpoint, and the hold queue is full", {}});
             } else {
                 waiter->held_ = waiter->was_held_ = true;
+                ++held_here_;
                 shared_->holding++;
                 waiter->deadline_ = now + settings_->hold_timeout;
             }
@@ -253,16 +265,39 @@ void Pool::on_endpoint_change() {
 
 // ---------------------------------------------------------------------------------------------------- connecting
 
+bool Pool::take_place(std::uint32_t limit) {
+    std::uint32_t total = shared_->total.load();
+    do {
+        if (total >= limit) return false;
+    } while (!shared_->total.compare_exchange_weak(total, total + 1));
+    return true;
+}
+
+void Pool::give_up_place() {
+    shared_->total--;
+    // Whoever has waited longest may connect in its stead; on another worker nobody else would tell it.
+    if (shared_->per_worker.size() < 2) return;
+    std::uint64_t oldest = waiters_.empty() ? kNobodyWaits : waiters_.front()->ticket_;
+    std::size_t to = context_.worker;
+    for (std::size_t w = 0; w < shared_->per_worker.size(); ++w) {
+        const std::uint64_t ticket = shared_->per_worker[w].oldest.load();
+        if (w == context_.worker || ticket >= oldest) continue;
+        oldest = ticket;
+        to = w;
+    }
+    if (to == context_.worker) return;
+    context_.post(to, [shared = shared_, to] {
+        if (Pool* pool = shared->per_worker[to].pool.load()) pool->schedule_pump();
+    });
+}
+
 void Pool::grow() {
     const EndpointRef endpoint = pick_endpoint();
     if (!endpoint) return;
     std::size_t wanted = waiters_.size();
     wanted = std::min<std::uint64_t>(wanted, allowance());
     while (dials_.size() < wanted) {
-        std::uint32_t total = shared_->total.load();
-        do {
-            if (total >= settings_->max_size) return;
-        } while (!shared_->total.compare_exchange_weak(total, total + 1));
+        if (!take_place(settings_->max_size)) return;
         TimePoint when{};
         if (!endpoint->may_connect(context_.reactor.now(), &when)) {
             shared_->total--;
@@ -348,11 +383,12 @@ bool Pool::worn_out(const Upstream& upstream) const {
 }
 
 void Pool::put_idle(Upstream& upstream) {
-    if (worn_out(upstream) || context_.draining) {
+    if (worn_out(upstream)) {
         destroy(upstream);
         return schedule_pump();
     }
     if (hand_over(upstream)) return;
+    if (context_.draining && waiters_.empty()) return destroy(upstream);  // those who wait are served still
     upstream.idle_since = context_.reactor.now();
     idle_.push_back(&upstream);
     upstream.endpoint->idle++;
@@ -429,7 +465,7 @@ void Pool::reset(Upstream& upstream) {
             std::unique_ptr<Upstream> back = std::move(attempt->upstream);
             errands_.erase(attempt);
             if (result.fault) {
-                shared_->total--;
+                give_up_place();
                 return schedule_pump();
             }
             back->stream = std::move(result.stream);
@@ -453,7 +489,7 @@ void Pool::destroy(Upstream& upstream) {
     std::shared_ptr<Upstream> owned = std::move(found->second);
     all_.erase(found);
     owned->stream.close();
-    shared_->total--;
+    give_up_place();
     context_.reactor.defer([owned] {});  // its own event may be on the stack
 }
 
@@ -523,8 +559,8 @@ void Pool::housekeep() {
     const EndpointRef endpoint = pick_endpoint();
     TimePoint when{};
     if (context_.worker == 0 && endpoint && !settings_->one_to_one && dials_.empty() && !context_.draining &&
-        shared_->total.load() < std::min(settings_->min_idle, settings_->max_size) && endpoint->may_connect(now, &when)) {
-        shared_->total++;
+        shared_->total.load() < settings_->min_idle && endpoint->may_connect(now, &when) &&
+        take_place(std::min(settings_->min_idle, settings_->max_size))) {
         dial(endpoint);
     }
     if (!waiters_.empty()) schedule_pump();
@@ -539,6 +575,7 @@ void Pool::change(SettingsRef settings) {
     const bool new_epoch = settings->epoch != settings_->epoch;
     settings_ = std::move(settings);
     if (new_epoch) close_idle();
+    deadline_.cancel();  // the time-outs may be others now
     schedule_pump();
 }
 

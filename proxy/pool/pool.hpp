@@ -137,6 +137,8 @@ class Pool {
     void pump();          // gives idle upstreams to waiters, dials for the rest
     void schedule_pump();
     std::uint64_t allowance() const;
+    bool take_place(std::uint32_t limit);  // in shared_->total
+    void give_up_place();
     void grow();
     void dial(const topology::EndpointRef& endpoint);
     void on_dialled(Attempts::iterator attempt, net::Dial::Result result);
@@ -167,6 +169,7 @@ class Pool {
     Attempts dials_, errands_;
     net::Timer deadline_, retry_dial_;
     std::uint32_t users_ = 0;
+    std::size_t held_here_ = 0;             // of waiters_
     bool pump_scheduled_ = false;
     bool paced_ = false;                    // after an outage, until the queue is empty again
     resilience::Release release_;           // one canary, then 2, 4, 8, ...

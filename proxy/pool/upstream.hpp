@@ -35,6 +35,7 @@ struct Upstream final : net::Watch {
     net::TimePoint born{}, idle_since{};
     std::string in;            // an incomplete message of the server
     std::string out;           // not yet taken by the kernel
+    std::size_t out_sent = 0;  // of out, from its front
     std::string replay;        // what the client sent in this exchange, while it may be sent again
     bool readable = false;     // an edge came that was not used up
     bool hung_up = false;
