@@ -383,7 +383,7 @@ bool Pool::worn_out(const Upstream& upstream) const {
 }
 
 void Pool::put_idle(Upstream& upstream) {
-    if (worn_out(upstream)) {
+    if (worn_out(upstream) || shared_->total.load() > settings_->max_size) {  // or a reload made the pool smaller
         destroy(upstream);
         return schedule_pump();
     }
@@ -575,6 +575,7 @@ void Pool::change(SettingsRef settings) {
     const bool new_epoch = settings->epoch != settings_->epoch;
     settings_ = std::move(settings);
     if (new_epoch) close_idle();
+    while (!idle_.empty() && shared_->total.load() > settings_->max_size) destroy(*idle_.front());
     deadline_.cancel();  // the time-outs may be others now
     schedule_pump();
 }

@@ -48,7 +48,7 @@ void Session::on_events(std::uint32_t events) {
     if (phase_ == Phase::handshaking) {
         const Io::Status status = client_.handshake();
         if (status == Io::Status::again) return;
-        if (status != Io::Status::ok) return client_gone();
+        if (status != Io::Status::ok || (demand_alpn_ && !client_.alpn_agreed())) return client_gone();
         phase_ = Phase::open;
         conversation_->on_tls_ready(worker_.orders());
         carry_out();
@@ -316,6 +316,7 @@ void Session::carry_out() {
                     database_.stats().pinned(op.data);
                     break;
                 case Orders::Kind::start_tls:
+                    demand_alpn_ = op.demand_alpn;
                     begin_tls();
                     break;
                 case Orders::Kind::cancel: {

@@ -95,6 +95,7 @@ class Session final : public net::Watch, public pool::Waiter {
     bool draining_ = false;
     bool pumping_ = false;
     bool turned_away_ = false;
+    bool demand_alpn_ = false;               // its TLS began without being asked for
     bool overdue_ = false;                   // its deadline has passed, and the server was asked to cancel it
     bool cancelling_ = false;                // it brought a cancel request and waits for its end
 };
