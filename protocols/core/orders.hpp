@@ -49,8 +49,8 @@ class Orders {
     };
     struct Op {
         Kind kind = Kind::send;
-        bool owned = false;          // data is an offset into the arena
-        Left left = Left::clean;     // close
+        bool owned = false;       // data is an offset into the arena
+        Left left = Left::clean;  // close
         Outcome outcome = Outcome::ok;
         Intent intent{};             // open
         bool demand_alpn = false;    // start_tls: end it if the client did not name the protocol

@@ -28,9 +28,9 @@ class UpstreamState {
 
 // Between one client and its servers: what happens next? No IO, no clock. Lives on one worker, owned by its session.
 //
-// Bytes are handed over as they come; a conversation takes whole messages (or slices of large ones) and returns how many
-// bytes it took. It takes less when a message is incomplete, when it needs a server first (it ordered `open`; the same
-// bytes are handed over again after on_opened), or when it does not listen for the moment.
+// Bytes are handed over as they come; a conversation takes whole messages (or slices of large ones) and returns how
+// many bytes it took. It takes less when a message is incomplete, when it needs a server first (it ordered `open`; the
+// same bytes are handed over again after on_opened), or when it does not listen for the moment.
 class Conversation {
   public:
     Conversation() = default;
@@ -51,16 +51,17 @@ class Conversation {
     virtual AfterLoss on_upstream_lost(bool may_retry, std::string_view why, Orders& out) = 0;
 
     virtual void on_tls_ready(Orders& out) { (void)out; }
-    virtual void on_drain(Orders& out) = 0;       // say goodbye at the next good moment; may be called again
-    virtual void on_deadline(Orders& out) = 0;    // the request in flight (or waiting) is over its time; the engine cancels it
-    virtual void on_cancel(Orders& out) = 0;      // this client's request is to be stopped, and no server is working on it
+    virtual void on_drain(Orders& out) = 0;  // say goodbye at the next good moment; may be called again
+    virtual void on_deadline(
+        Orders& out) = 0;  // the request in flight (or waiting) is over its time; the engine cancels it
+    virtual void on_cancel(Orders& out) = 0;  // this client's request is to be stopped, and no server is working on it
 
-    virtual bool listening() const = 0;           // may client bytes be handed over?
-    virtual bool idle() const = 0;                // nothing in flight, nothing a goodbye would lose
-    virtual bool in_exchange() const = 0;         // a request is waiting for its answer
-    virtual bool retryable() const = 0;           // the exchange in flight may be sent again: the engine keeps its bytes
+    virtual bool listening() const = 0;    // may client bytes be handed over?
+    virtual bool idle() const = 0;         // nothing in flight, nothing a goodbye would lose
+    virtual bool in_exchange() const = 0;  // a request is waiting for its answer
+    virtual bool retryable() const = 0;    // the exchange in flight may be sent again: the engine keeps its bytes
     virtual bool wants_cancel_on_leave() const = 0;  // the client left while its server was working for it
-    virtual Left left_behind() const = 0;         // in what state the lease is if the client leaves now
+    virtual Left left_behind() const = 0;            // in what state the lease is if the client leaves now
     virtual const CancelKey* cancel_key() const { return nullptr; }
 };
 
@@ -90,7 +91,10 @@ class Protocol {
     virtual ErrandPtr cancel(UpstreamState& state) = 0;  // spoken on a connection of its own
     // Who to log in as when nobody has asked yet, or null when only clients know.
     virtual IdentityRef default_identity() = 0;
-    virtual bool may_lend_again(const UpstreamState& state) const { (void)state; return true; }
+    virtual bool may_lend_again(const UpstreamState& state) const {
+        (void)state;
+        return true;
+    }
 };
 
 }  // namespace breakwater

@@ -17,7 +17,8 @@ struct Refusal {
         protocol_violation,  // the peer broke the protocol, or a message was too large
         unsupported,         // not supported, or not yet
         draining,            // the proxy is shutting down
-        rejected_by_server,  // the server refuses us for good (wrong password, no such database): `native` has its words
+        rejected_by_server,  // the server refuses us for good (wrong password, no such database): `native` has its
+                             // words
     };
     Reason reason = Reason::unavailable;
     std::string database;  // the configured name

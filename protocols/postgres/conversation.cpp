@@ -224,7 +224,8 @@ void PostgresConversation::lost_sight() {
 
 void PostgresConversation::say_goodbye(Orders& out) {
     std::string bytes;
-    backend::error_response(bytes, {.severity = "FATAL", .sqlstate = "57P01",
+    backend::error_response(bytes, {.severity = "FATAL",
+                                    .sqlstate = "57P01",
                                     .message = "breakwater: database \"" + database_.options().database +
                                                "\": the proxy is shutting down or closes idle connections"});
     out.reply_copy(bytes);
@@ -278,8 +279,7 @@ Left PostgresConversation::left_behind() const {
     // What libraries and catalogue caches keep in the server's process, DISCARD ALL does not take back: a session that
     // may have left such things ends with its connection, so that the next one finds the server as new.
     if (!transaction_mode() && upstream_->marked) return Left::broken;
-    const bool clean = upstream_->status == 'I' && !pinned() && !audit_pins_ && !audit_settings_ &&
-                       transaction_mode();
+    const bool clean = upstream_->status == 'I' && !pinned() && !audit_pins_ && !audit_settings_ && transaction_mode();
     return clean ? Left::clean : Left::dirty;
 }
 

@@ -1,5 +1,6 @@
-// Between one PostgreSQL client and the server connections it borrows. In transaction mode it borrows one from the first
-// message until the server says "idle, and no transaction" and nothing pins it; in session mode until the client leaves.
+// Between one PostgreSQL client and the server connections it borrows. In transaction mode it borrows one from the
+// first message until the server says "idle, and no transaction" and nothing pins it; in session mode until the client
+// leaves.
 //
 // Its parts, one file each:
 //   conversation.cpp         logging in, borrowing and giving back, settling settings
@@ -67,11 +68,11 @@ class PostgresConversation final : public Conversation {
     std::string forget_names_of_others(bool distrust);
     void settled(Orders& out);
     void settle_failed(Orders& out);
-    void enter(Orders& out);        // tells the new client all it must know
+    void enter(Orders& out);  // tells the new client all it must know
     void give_back(Orders& out, Left left = Left::clean);
     void tell_parameters(Orders& out);
     void identify(Orders& out);
-    void lost_sight();              // forgets the server connection
+    void lost_sight();  // forgets the server connection
     void say_goodbye(Orders& out);
     void violation(Orders& out, std::string_view what);
 
@@ -89,16 +90,21 @@ class PostgresConversation final : public Conversation {
     void pass_client(const Frame& frame, Orders& out);  // and remembers what of it is still to come
     void begin_exchange(Orders& out);
     void note_request(bool read);
-    void note_unsynced(Unsynced what) { if (what > unsynced_) unsynced_ = what; }
+    void note_unsynced(Unsynced what) {
+        if (what > unsynced_) unsynced_ = what;
+    }
     void note_effects(sql::Effects effects);
     std::string_view statement_on_server(const PreparedRef& prepared, std::string_view client_name, Orders& out);
     bool prepare_names(const Meaning& meaning, bool simple, Orders& out);
     void inject_sql(const std::string& text, bool simple, Orders& out, const std::string* name = nullptr);
     void fail_instead(std::string error, Orders& out);
     sql::LexOptions lex_options() const;
-    void make_room(Orders& out);       // closes the prepared statements used longest ago
+    void make_room(Orders& out);      // closes the prepared statements used longest ago
     void take_back(std::size_t end);  // undoes what the first entries of expected_ noted
-    void forget_unnamed() { unnamed_.reset(); ++unnamed_version_; }
+    void forget_unnamed() {
+        unnamed_.reset();
+        ++unnamed_version_;
+    }
     std::uint64_t unnamed_mark() const { return (std::uint64_t{id_} << 32) | unnamed_version_; }
     PreparedRef& portal_slot(std::string_view name) {
         return name.empty() ? unnamed_portal_ : portals_[std::string(name)];
@@ -145,13 +151,13 @@ class PostgresConversation final : public Conversation {
     bool long_key_ = false;
 
     // what this client wants
-    SettingsRef start_ = no_settings();   // of its start-up message: RESET returns there
+    SettingsRef start_ = no_settings();  // of its start-up message: RESET returns there
     SettingsRef wanted_ = no_settings(), wanted_before_ = no_settings();
-    ParametersRef told_;                  // the parameters it has been told
-    std::unordered_map<std::string, PreparedRef> statements_;        // protocol level, by its own names
-    std::map<std::string, std::string, std::less<>> by_sql_;         // SQL level: name -> PREPARE text
+    ParametersRef told_;                                       // the parameters it has been told
+    std::unordered_map<std::string, PreparedRef> statements_;  // protocol level, by its own names
+    std::map<std::string, std::string, std::less<>> by_sql_;   // SQL level: name -> PREPARE text
     PreparedRef unnamed_;
-    std::uint32_t unnamed_version_ = 0;   // a server connection may still have an older one
+    std::uint32_t unnamed_version_ = 0;                        // a server connection may still have an older one
     std::map<std::string, PreparedRef, std::less<>> portals_;  // what each was bound to; null: not known. Of this lease
     PreparedRef unnamed_portal_;
 
@@ -159,41 +165,41 @@ class PostgresConversation final : public Conversation {
     PostgresUpstream* upstream_ = nullptr;
     SettingsRef have_before_ = no_settings();
     Expectations expected_{database_.spare};
-    std::size_t client_rest_ = 0;   // of a large message: to pass on to the server
-    std::size_t server_rest_ = 0;   // of a large message: to pass on to the client
+    std::size_t client_rest_ = 0;  // of a large message: to pass on to the server
+    std::size_t server_rest_ = 0;  // of a large message: to pass on to the client
     bool client_rest_drop_ = false, server_rest_drop_ = false;
     std::uint8_t pins_ = 0;
 
-    bool opening_ = false;          // a server was asked for
+    bool opening_ = false;  // a server was asked for
     bool settling_ = false, settle_failed_ = false, auditing_ = false;
-    bool skip_to_sync_ = false;     // an extended-protocol error: the server ignores everything up to Sync
-    bool sync_due_ = false;         // ... and that Sync has not come from the client yet
+    bool skip_to_sync_ = false;  // an extended-protocol error: the server ignores everything up to Sync
+    bool sync_due_ = false;      // ... and that Sync has not come from the client yet
     bool copying_in_ = false;
-    bool resettle_ = false;         // a RESET took away a start-up value: put it back before the next statement
+    bool resettle_ = false;  // a RESET took away a start-up value: put it back before the next statement
     bool audit_pins_ = false, audit_settings_ = false;
     bool error_since_ready_ = false;
     bool rolled_back_part_ = false;  // ROLLBACK TO, in a transaction that changed settings
     bool sets_in_transaction_ = false;
     bool commit_sent_ = false;
-    bool rollback_sent_ = false;    // what comes behind it may be committed
+    bool rollback_sent_ = false;             // what comes behind it may be committed
     Unsynced unsynced_ = Unsynced::nothing;  // what the server was given since the last Sync: not committed yet
-    bool safe_ = true;              // everything sent in this exchange may be sent twice
-    bool told_client_ = false;      // something of the answer was passed on
-    bool fresh_lease_ = true;       // nothing of ours ran on it yet in this lease
+    bool safe_ = true;                       // everything sent in this exchange may be sent twice
+    bool told_client_ = false;               // something of the answer was passed on
+    bool fresh_lease_ = true;                // nothing of ours ran on it yet in this lease
     bool foreign_sequences_ = false;
     bool draining_ = false;
     bool deadline_passed_ = false;
     Expected::Kind ready_of_ = Expected::Kind::query;
     Expected::Purpose ready_purpose_ = Expected::Purpose::none;
     const char* lost_to_violation_ = nullptr;  // how the server broke the protocol
-    std::string fatal_;             // the server's farewell, whole message
+    std::string fatal_;                        // the server's farewell, whole message
     std::string settle_error_;
 
     // without a server: what is answered here
-    std::string failing_;           // the error for the next request
-    bool lost_transaction_ = false; // the transaction is gone, the client must say ROLLBACK
-    bool local_skip_ = false;       // an error was told here: drop all up to Sync
-    bool local_end_ = false;        // ... or a ROLLBACK is being answered here, message by message
+    std::string failing_;            // the error for the next request
+    bool lost_transaction_ = false;  // the transaction is gone, the client must say ROLLBACK
+    bool local_skip_ = false;        // an error was told here: drop all up to Sync
+    bool local_end_ = false;         // ... or a ROLLBACK is being answered here, message by message
     struct Audited {
         std::uint8_t pins = 0;
         Settings settings;

@@ -34,7 +34,8 @@ sql::LexOptions PostgresConversation::lex_options() const {
     sql::LexOptions options;
     const auto found = wanted_->find("standard_conforming_strings");
     if (found != wanted_->end()) {
-        options.standard_conforming_strings = found->second != "off" && found->second != "false" && found->second != "0";
+        options.standard_conforming_strings =
+            found->second != "off" && found->second != "false" && found->second != "0";
     } else if (told_) {
         const auto reported = told_->find("standard_conforming_strings");
         if (reported != told_->end()) options.standard_conforming_strings = reported->second != "off";
@@ -106,7 +107,8 @@ bool PostgresConversation::client_message(const Frame& frame, Orders& out) {
             return true;
         }
         default:
-            violation(out, fmt::format("invalid frontend message type {}", static_cast<int>(static_cast<unsigned char>(frame.type))));
+            violation(out, fmt::format("invalid frontend message type {}",
+                                       static_cast<int>(static_cast<unsigned char>(frame.type))));
             return true;
     }
 }
@@ -153,7 +155,8 @@ bool PostgresConversation::on_query(const Frame& frame, Orders& out) {
         settle(out);
         if (settling_) return false;
     }
-    const Meaning meaning = pins_ & (1U << static_cast<unsigned>(Pin::encoding)) ? Meaning{} : understand(*text, lex_options());
+    const Meaning meaning =
+        pins_ & (1U << static_cast<unsigned>(Pin::encoding)) ? Meaning{} : understand(*text, lex_options());
     if (meaning.reading && !prepare_names(meaning, true, out)) return false;
     begin_exchange(out);
     note_request(may_run_twice(meaning));
@@ -233,9 +236,13 @@ bool PostgresConversation::prepare_names(const Meaning& meaning, bool simple, Or
                     inject_sql("DEALLOCATE " + quote_identifier(statement.name), simple, out, &statement.name);
                 upstream_->by_sql.erase(statement.name);
                 std::string bytes;
-                Writer(bytes).begin('P').str(statement.name).str(protocol_level->second->text)
+                Writer(bytes)
+                    .begin('P')
+                    .str(statement.name)
+                    .str(protocol_level->second->text)
                     .i16(static_cast<std::int32_t>(protocol_level->second->types.size() / 4))
-                    .bytes(protocol_level->second->types).end();
+                    .bytes(protocol_level->second->types)
+                    .end();
                 Expected& step = expected_.push(Expected::Kind::our_step);
                 step.undo = Expected::Undo::restore_by_sql;
                 step.say().client_name = statement.name;
@@ -246,7 +253,8 @@ bool PostgresConversation::prepare_names(const Meaning& meaning, bool simple, Or
                 out.send_copy(bytes);
                 upstream_->by_sql[statement.name] = "by message";
             } else if (there != upstream_->by_sql.end()) {
-                inject_sql("DEALLOCATE " + quote_identifier(statement.name), simple, out, &statement.name);  // somebody else's
+                inject_sql("DEALLOCATE " + quote_identifier(statement.name), simple, out,
+                           &statement.name);  // somebody else's
                 upstream_->by_sql.erase(there);
             }
         }
@@ -274,14 +282,16 @@ void PostgresConversation::inject_sql(const std::string& text, bool simple, Orde
             if (i != 2 || !name) continue;  // it is done when its Execute is
             step.undo = Expected::Undo::restore_by_sql;
             step.say().client_name = *name;
-            if (const auto there = upstream_->by_sql.find(*name); there != upstream_->by_sql.end()) step.say().text = there->second;
+            if (const auto there = upstream_->by_sql.find(*name); there != upstream_->by_sql.end())
+                step.say().text = there->second;
         }
         note_unsynced(Unsynced::bound);
     }
     out.send_copy(bytes);
 }
 
-// ---------------------------------------------------------------------------------------------------- extended protocol
+// ---------------------------------------------------------------------------------------------------- extended
+// protocol
 
 // An error that is ours to tell, at the right moment: the server is given a message that fails too, so that its
 // implicit transaction ends as the client is told.
@@ -354,7 +364,8 @@ bool PostgresConversation::on_parse(const Frame& frame, Orders& out) {
             upstream_->prepared.clear();
         }
         // After an error only what ends the transaction can be prepared.
-        constexpr sql::Effects kExits = Effect::commit | Effect::rollback | Effect::rollback_to | Effect::prepare_transaction;
+        constexpr sql::Effects kExits =
+            Effect::commit | Effect::rollback | Effect::rollback_to | Effect::prepare_transaction;
         const bool accepted = upstream_->status != 'E' || prepared->meaning.effects().any(kExits);
         bool there = accepted && upstream_->prepared.use(prepared->name);
         for (std::size_t i = 0; !there && i < expected_.size(); ++i) {  // on its way
@@ -375,8 +386,13 @@ bool PostgresConversation::on_parse(const Frame& frame, Orders& out) {
         make_room(out);
         note_unsynced(Unsynced::parsed);
         std::string bytes;
-        Writer(bytes).begin('P').str(prepared->name).str(view->query).i16(static_cast<std::int32_t>(view->type_count()))
-            .bytes(view->types).end();
+        Writer(bytes)
+            .begin('P')
+            .str(prepared->name)
+            .str(view->query)
+            .i16(static_cast<std::int32_t>(view->type_count()))
+            .bytes(view->types)
+            .end();
         out.send_copy(bytes);
         Expected& entry = expected_.push(Expected::Kind::parse);
         entry.words = std::make_unique<Expected::Words>(Expected::Words{prepared, prepared->name, name});
@@ -388,8 +404,10 @@ bool PostgresConversation::on_parse(const Frame& frame, Orders& out) {
     entry.unnamed = !named;
     note_unsynced(Unsynced::parsed);
     if (named) {
-        entry.words = std::make_unique<Expected::Words>(Expected::Words{prepared, std::string(view->name), std::string(view->name)});
-        if (statements_.try_emplace(std::string(view->name), prepared).second) entry.undo = Expected::Undo::forget_statement;
+        entry.words = std::make_unique<Expected::Words>(
+            Expected::Words{prepared, std::string(view->name), std::string(view->name)});
+        if (statements_.try_emplace(std::string(view->name), prepared).second)
+            entry.undo = Expected::Undo::forget_statement;
     } else {
         unnamed_ = std::move(prepared);
         ++unnamed_version_;
@@ -400,19 +418,27 @@ bool PostgresConversation::on_parse(const Frame& frame, Orders& out) {
 }
 
 // Sees to it that the connection has the statement, and says by which name.
-std::string_view PostgresConversation::statement_on_server(const PreparedRef& prepared, std::string_view client_name, Orders& out) {
+std::string_view PostgresConversation::statement_on_server(const PreparedRef& prepared, std::string_view client_name,
+                                                           Orders& out) {
     const std::string name = transaction_mode() ? prepared->name : std::string(client_name);
     const std::string_view stays = transaction_mode() ? std::string_view(prepared->name) : client_name;
     if (upstream_->prepared.use(name)) return stays;
     for (std::size_t i = 0; i < expected_.size(); ++i) {  // on its way
         const Expected& entry = expected_[i];
-        if ((entry.kind == Expected::Kind::parse || entry.kind == Expected::Kind::our_parse) && !entry.unnamed && entry.text() == name) return stays;
+        if ((entry.kind == Expected::Kind::parse || entry.kind == Expected::Kind::our_parse) && !entry.unnamed &&
+            entry.text() == name)
+            return stays;
     }
     if (transaction_mode()) make_room(out);  // else the names are the client's own, and it counts on them
     note_unsynced(Unsynced::parsed);
     std::string bytes;
-    Writer(bytes).begin('P').str(name).str(prepared->text).i16(static_cast<std::int32_t>(prepared->types.size() / 4))
-        .bytes(prepared->types).end();
+    Writer(bytes)
+        .begin('P')
+        .str(name)
+        .str(prepared->text)
+        .i16(static_cast<std::int32_t>(prepared->types.size() / 4))
+        .bytes(prepared->types)
+        .end();
     out.send_copy(bytes);
     Expected& entry = expected_.push(Expected::Kind::our_parse);
     entry.say().text = name;
@@ -447,10 +473,16 @@ bool PostgresConversation::on_bind(const Frame& frame, Orders& out) {
     const ByteView portal = body.substr(0, portal_end);
     const ByteView name = body.substr(portal_end + 1, name_end - portal_end - 1);
     if (name.empty()) {
-        if (upstream_->unnamed_of != unnamed_mark() && unnamed_) {  // parsed on another connection, or one a query of ours wiped
+        if (upstream_->unnamed_of != unnamed_mark() &&
+            unnamed_) {  // parsed on another connection, or one a query of ours wiped
             std::string bytes;
-            Writer(bytes).begin('P').str("").str(unnamed_->text).i16(static_cast<std::int32_t>(unnamed_->types.size() / 4))
-                .bytes(unnamed_->types).end();
+            Writer(bytes)
+                .begin('P')
+                .str("")
+                .str(unnamed_->text)
+                .i16(static_cast<std::int32_t>(unnamed_->types.size() / 4))
+                .bytes(unnamed_->types)
+                .end();
             out.send_copy(bytes);
             Expected& entry = expected_.push(Expected::Kind::our_parse);
             entry.unnamed = true;
@@ -535,8 +567,13 @@ bool PostgresConversation::on_describe(const Frame& frame, Orders& out) {
                 return true;
             }
             std::string bytes;
-            Writer(bytes).begin('P').str("").str(unnamed_->text).i16(static_cast<std::int32_t>(unnamed_->types.size() / 4))
-                .bytes(unnamed_->types).end();
+            Writer(bytes)
+                .begin('P')
+                .str("")
+                .str(unnamed_->text)
+                .i16(static_cast<std::int32_t>(unnamed_->types.size() / 4))
+                .bytes(unnamed_->types)
+                .end();
             out.send_copy(bytes);
             Expected& entry = expected_.push(Expected::Kind::our_parse);
             entry.unnamed = true;

@@ -38,7 +38,8 @@ void PostgresConversation::apply(const sql::Statement& statement, std::string_vi
     if (effects.has(Effect::ddl) || effects.has(Effect::drop)) ++database_.schema_epoch;
     if (effects.has(Effect::opaque) || effects.has(Effect::unknown)) audit_pins_ = true;
     if (effects.has(Effect::unknown)) audit_settings_ = true;
-    if (effects.any(Effect::ddl | Effect::drop | Effect::opaque | Effect::unknown | Effect::temp)) upstream_->marked = true;
+    if (effects.any(Effect::ddl | Effect::drop | Effect::opaque | Effect::unknown | Effect::temp))
+        upstream_->marked = true;
     if (effects.has(Effect::set)) {
         sets_in_transaction_ = true;
         for (const sql::SetOp& op : statement.ops) apply_set(op, out);
@@ -87,8 +88,8 @@ void PostgresConversation::apply(const sql::Statement& statement, std::string_vi
     if (effects.has(Effect::listen)) pin(Pin::listen, out);
     if (effects.has(Effect::advisory_lock)) pin(Pin::advisory_lock, out);
     if (effects.has(Effect::declare_hold)) pin(Pin::hold_cursor, out);
-    constexpr Effects kUnpins = Effect::unlisten | Effect::unlisten_all | Effect::advisory_unlock | Effect::close_cursor |
-                                Effect::close_all | Effect::drop | Effect::discard_temp;
+    constexpr Effects kUnpins = Effect::unlisten | Effect::unlisten_all | Effect::advisory_unlock |
+                                Effect::close_cursor | Effect::close_all | Effect::drop | Effect::discard_temp;
     if (pinned() && effects.any(kUnpins)) audit_pins_ = true;
 }
 
@@ -152,9 +153,11 @@ namespace {
 constexpr const char* kAuditPins =
     "SELECT 't', '', '' FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema() AND relkind <> 'i'"
     " UNION ALL SELECT 't', '', '' FROM pg_catalog.pg_proc WHERE pronamespace = pg_catalog.pg_my_temp_schema()"
-    " UNION ALL SELECT 't', '', '' FROM pg_catalog.pg_type WHERE typnamespace = pg_catalog.pg_my_temp_schema() AND typrelid = 0"
+    " UNION ALL SELECT 't', '', '' FROM pg_catalog.pg_type WHERE typnamespace = pg_catalog.pg_my_temp_schema() AND "
+    "typrelid = 0"
     " UNION ALL SELECT 'l', '', '' FROM pg_catalog.pg_listening_channels()"
-    " UNION ALL SELECT 'a', '', '' FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = pg_catalog.pg_backend_pid()"
+    " UNION ALL SELECT 'a', '', '' FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = "
+    "pg_catalog.pg_backend_pid()"
     " UNION ALL SELECT 'h', '', '' FROM pg_catalog.pg_cursors WHERE is_holdable"
     " UNION ALL SELECT 'p', name, statement FROM pg_catalog.pg_prepared_statements WHERE from_sql";
 constexpr const char* kAuditSettings =
@@ -223,7 +226,8 @@ void PostgresConversation::end_audit(Orders& out, bool failed) {
         pin(Pin::temp, &out);
         return;
     }
-    constexpr std::uint8_t kStays = (1U << static_cast<unsigned>(Pin::sequence)) | (1U << static_cast<unsigned>(Pin::encoding));
+    constexpr std::uint8_t kStays =
+        (1U << static_cast<unsigned>(Pin::sequence)) | (1U << static_cast<unsigned>(Pin::encoding));
     const std::uint8_t before = pins_;
     pins_ = static_cast<std::uint8_t>((pins_ & kStays) | audited_.pins);
     for (const Pin pin : {Pin::temp, Pin::listen, Pin::advisory_lock, Pin::hold_cursor})

@@ -22,8 +22,11 @@ std::string as_fatal(std::string_view message) {
     const auto error = message.size() > kHeader ? parse_error(message.substr(kHeader)) : std::nullopt;
     if (!error) return std::string(message);
     std::string bytes;
-    backend::error_response(bytes, {.severity = "FATAL", .sqlstate = error->sqlstate, .message = error->message,
-                                    .detail = error->detail, .hint = error->hint});
+    backend::error_response(bytes, {.severity = "FATAL",
+                                    .sqlstate = error->sqlstate,
+                                    .message = error->message,
+                                    .detail = error->detail,
+                                    .hint = error->hint});
     return bytes;
 }
 
@@ -90,7 +93,8 @@ Conversation::AfterLoss PostgresConversation::on_upstream_lost(bool may_retry, s
     const std::string farewell = std::exchange(fatal_, {});
     const auto last_words = farewell.empty() ? std::nullopt : parse_error(ByteView(farewell).substr(kHeader));
     std::string reason(why);
-    if (lost_to_violation_) reason += fmt::format(" (it broke the protocol: {})", std::exchange(lost_to_violation_, nullptr));
+    if (lost_to_violation_)
+        reason += fmt::format(" (it broke the protocol: {})", std::exchange(lost_to_violation_, nullptr));
     if (last_words) reason += fmt::format(" ({}: {})", last_words->sqlstate, last_words->message);
     lost_sight();
     pins_ = 0;
@@ -221,8 +225,9 @@ bool PostgresConversation::client_message_without_server(const Frame& frame, Ord
     const auto error = [&] {
         if (!failing_.empty()) return std::exchange(failing_, {});
         std::string bytes;
-        backend::error_response(bytes, {.sqlstate = "25P02", .message = "current transaction is aborted, commands ignored "
-                                                                        "until end of transaction block"});
+        backend::error_response(bytes, {.sqlstate = "25P02",
+                                        .message = "current transaction is aborted, commands ignored "
+                                                   "until end of transaction block"});
         return bytes;
     };
     // A client that ends the transaction itself hears what PostgreSQL says to that after an error.
@@ -288,8 +293,9 @@ bool PostgresConversation::client_message_without_server(const Frame& frame, Ord
             if (!local_end_ && lost_transaction_ && failing_.empty()) {
                 const auto view = parse_bind(frame.body());
                 const auto mine = view ? statements_.find(std::string(view->statement)) : statements_.end();
-                const PreparedRef bound = mine != statements_.end() ? mine->second
-                                          : view && view->statement.empty() ? unnamed_ : nullptr;
+                const PreparedRef bound = mine != statements_.end()         ? mine->second
+                                          : view && view->statement.empty() ? unnamed_
+                                                                            : nullptr;
                 if (bound && ends(bound->text)) local_end_ = true;
             }
             if (local_end_) {
@@ -307,7 +313,8 @@ bool PostgresConversation::client_message_without_server(const Frame& frame, Ord
             drop();
             if (local_skip_) return true;
             if (frame.type == 'C') {  // closing is allowed in a failed transaction
-                if (const auto view = parse_target(frame.body()); view && view->kind == 'S') statements_.erase(std::string(view->name));
+                if (const auto view = parse_target(frame.body()); view && view->kind == 'S')
+                    statements_.erase(std::string(view->name));
                 if (failing_.empty()) {
                     backend::close_complete(bytes);
                     break;

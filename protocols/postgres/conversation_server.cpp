@@ -69,8 +69,8 @@ std::size_t PostgresConversation::on_upstream(ByteView bytes, Orders& out) {
             if (swallow_rows) run = used;
             continue;
         }
-        const bool looked_at = frame.type != 'T' && frame.type != 't' && frame.type != 'V' && frame.type != 'A' &&
-                               frame.type != 'N';
+        const bool looked_at =
+            frame.type != 'T' && frame.type != 't' && frame.type != 'V' && frame.type != 'A' && frame.type != 'N';
         if (frame.status != Frame::Status::whole && looked_at) {
             if (frame.size > kLookedAt) {
                 pass_run();
@@ -170,18 +170,21 @@ bool PostgresConversation::server_message(const Frame& frame, Orders& out) {
             return front == Kind::parse;
         }
         case '2':
-            if (front != Kind::bind && front != Kind::our_step) return server_broke("a BindComplete nobody asked for", out);
+            if (front != Kind::bind && front != Kind::our_step)
+                return server_broke("a BindComplete nobody asked for", out);
             expected_.pop();
             return front == Kind::bind;
         case '3':
-            if (front != Kind::close && front != Kind::our_step) return server_broke("a CloseComplete nobody asked for", out);
+            if (front != Kind::close && front != Kind::our_step)
+                return server_broke("a CloseComplete nobody asked for", out);
             expected_.pop();
             return front == Kind::close;
         case 't':
             if (front != Kind::describe) return server_broke("a ParameterDescription nobody asked for", out);
             return true;
         case 'n':
-            if (front != Kind::describe && front != Kind::our_step) return server_broke("a NoData nobody asked for", out);
+            if (front != Kind::describe && front != Kind::our_step)
+                return server_broke("a NoData nobody asked for", out);
             if (front == Kind::describe) expected_.pop();
             return front == Kind::describe;
         case 'T':
@@ -189,10 +192,12 @@ bool PostgresConversation::server_message(const Frame& frame, Orders& out) {
                 expected_.pop();
                 return true;
             }
-            if (front != Kind::query && front != Kind::our_query) return server_broke("a RowDescription nobody asked for", out);
+            if (front != Kind::query && front != Kind::our_query)
+                return server_broke("a RowDescription nobody asked for", out);
             return front == Kind::query;
         case 'G':
-            if (front != Kind::query && front != Kind::execute) return server_broke("a CopyInResponse nobody asked for", out);
+            if (front != Kind::query && front != Kind::execute)
+                return server_broke("a CopyInResponse nobody asked for", out);
             return on_copy_in();
         case 'H':
         case 'W':
@@ -246,7 +251,8 @@ bool PostgresConversation::on_error(const Frame& frame, Orders& out) {
     }
     bool pass = true;
     if (out_of_time) {  // our own cancel: the client is told why
-        out.reply_copy(refusal_bytes(Refusal::Reason::deadline, "the request's deadline passed while the server worked on it"));
+        out.reply_copy(
+            refusal_bytes(Refusal::Reason::deadline, "the request's deadline passed while the server worked on it"));
         told_client_ = true;
         pass = false;
     }

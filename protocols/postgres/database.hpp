@@ -44,8 +44,8 @@ struct PostgresIdentity final : Identity {
     PostgresIdentity(std::string k) : Identity(std::move(k)) {}
     std::string user, database;
     std::optional<std::string> password;
-    std::string replication;         // as the client gave it; empty: none
-    std::vector<Setting> settings;   // start-up parameters, of a replication connection only
+    std::string replication;        // as the client gave it; empty: none
+    std::vector<Setting> settings;  // start-up parameters, of a replication connection only
     std::shared_ptr<ScramKeys> keys = std::make_shared<ScramKeys>();
 };
 

@@ -14,24 +14,24 @@ namespace breakwater::postgres {
 
 struct Expected {
     enum class Kind : std::uint8_t {
-        query,         // the client's simple query, or function call: ends with ReadyForQuery
-        sync,          // the client's Sync: likewise
-        our_query,     // a simple query of ours: likewise, swallowed
+        query,      // the client's simple query, or function call: ends with ReadyForQuery
+        sync,       // the client's Sync: likewise
+        our_query,  // a simple query of ours: likewise, swallowed
         parse,
         bind,
         describe,
         execute,
         close,
-        copy_end,      // CopyDone, CopyFail: no answer of its own; tells which Syncs came before it
-        our_parse,     // an injected Parse; its failure is told to the client, who caused it
-        our_step,      // an injected Bind, Execute or Close: swallowed
-        told,          // nothing is owed; `text` is for the client when it is this entry's turn
-        instead,       // a message that is bound to fail; `text` is told instead of the server's error
+        copy_end,   // CopyDone, CopyFail: no answer of its own; tells which Syncs came before it
+        our_parse,  // an injected Parse; its failure is told to the client, who caused it
+        our_step,   // an injected Bind, Execute or Close: swallowed
+        told,       // nothing is owed; `text` is for the client when it is this entry's turn
+        instead,    // a message that is bound to fail; `text` is told instead of the server's error
     };
     enum class Purpose : std::uint8_t { none, settle, audit, step };  // of our_query
     Kind kind = Kind::query;
     Purpose purpose = Purpose::none;
-    bool unnamed = false;                      // parse, our_parse: of the unnamed statement
+    bool unnamed = false;  // parse, our_parse: of the unnamed statement
     // What was noted when the message was sent, to be taken back when the server skips it after an error.
     enum class Undo : std::uint8_t {
         none,
@@ -41,8 +41,8 @@ struct Expected {
         restore_by_sql,     // the connection's SQL-level name; `text` is what it was, empty: not there
     };
     Undo undo = Undo::none;
-    std::uint16_t statement = 0;               // query: how many of its statements are answered
-    std::shared_ptr<const Reading> reading;    // query, execute: what it does, where that matters
+    std::uint16_t statement = 0;             // query: how many of its statements are answered
+    std::shared_ptr<const Reading> reading;  // query, execute: what it does, where that matters
     struct Words {
         PreparedRef prepared;     // parse, our_parse
         std::string text;         // parse, our_parse: name on the server; told, instead: bytes

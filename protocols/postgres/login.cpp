@@ -113,8 +113,12 @@ std::size_t Login::proof(ByteView bytes, Orders& out) {
     const Frame frame = next_frame(bytes);
     if (frame.status == Frame::Status::incomplete) return 0;
     if (frame.status == Frame::Status::malformed || frame.size > kMaxProof || frame.type != 'p') {
-        if (frame.type != 'X') fail(out, "08P01", fmt::format("expected password response, got message type {}", int(frame.type)));
-        else { out.hang_up(); status_ = Status::failed; }
+        if (frame.type != 'X')
+            fail(out, "08P01", fmt::format("expected password response, got message type {}", int(frame.type)));
+        else {
+            out.hang_up();
+            status_ = Status::failed;
+        }
         return bytes.size();
     }
     if (frame.status != Frame::Status::whole) return 0;
@@ -152,7 +156,8 @@ std::size_t Login::proof(ByteView bytes, Orders& out) {
         case Stage::sasl_final: {
             if (scram_->finish(frame.body()) != ScramServer::Status::done) {
                 const bool wrong = scram_->error() == ScramError::wrong_password;
-                fail(out, wrong ? "28P01" : sqlstate_of(scram_->error()), wrong ? refused : std::string(describe(scram_->error())));
+                fail(out, wrong ? "28P01" : sqlstate_of(scram_->error()),
+                     wrong ? refused : std::string(describe(scram_->error())));
                 return frame.size;
             }
             std::string say;

@@ -20,7 +20,10 @@ class Login {
     Login(PostgresDatabase& database, bool unix_socket) : database_(database), unix_socket_(unix_socket) {}
 
     std::size_t hear(ByteView bytes, Orders& out);
-    void tls_ready() { waiting_for_tls_ = false; tls_ = true; }
+    void tls_ready() {
+        waiting_for_tls_ = false;
+        tls_ = true;
+    }
     Status status() const { return status_; }
     bool listening() const { return !waiting_for_tls_; }
     const StartupMessage& startup() const { return startup_; }

@@ -25,7 +25,8 @@ class QueryErrand final : public Errand {
         std::size_t used = 0;
         while (step.status == Status::working) {
             const Frame frame = next_frame(bytes.substr(used));
-            if (frame.status == Frame::Status::malformed) return fail(step, "a message with an impossible length"), used;
+            if (frame.status == Frame::Status::malformed)
+                return fail(step, "a message with an impossible length"), used;
             if (frame.status != Frame::Status::whole) break;
             used += frame.size;
             switch (frame.type) {
@@ -48,7 +49,12 @@ class QueryErrand final : public Errand {
                         upstream_.parameters = std::move(changed);
                     }
                     break;
-                case 'T': case 'D': case 'C': case 'N': case 'I': case 'A':
+                case 'T':
+                case 'D':
+                case 'C':
+                case 'N':
+                case 'I':
+                case 'A':
                     break;
                 default:
                     fail(step, "an unexpected message");
@@ -147,7 +153,8 @@ ErrandPtr Postgres::reset(UpstreamState& state) {
 }
 
 ErrandPtr Postgres::ping(UpstreamState& state) {
-    return std::make_unique<QueryErrand>(static_cast<PostgresUpstream&>(state), "SELECT pg_catalog.pg_is_in_recovery()", false);
+    return std::make_unique<QueryErrand>(static_cast<PostgresUpstream&>(state), "SELECT pg_catalog.pg_is_in_recovery()",
+                                         false);
 }
 
 ErrandPtr Postgres::cancel(UpstreamState& state) {

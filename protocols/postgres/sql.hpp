@@ -2,8 +2,8 @@
 //
 // One lexical pass, no parse tree: enough for transaction pooling, not for routing by table. What the pass cannot see
 // is left to others: triggers, views and user-defined operators with side effects, functions called in attribute
-// notation (row.f), and overloads of built-in names. What it does not understand it calls unknown or opaque, never read.
-// The lexer follows PostgreSQL 15's scan.l; it may be trusted only where ascii_safe_encoding() holds.
+// notation (row.f), and overloads of built-in names. What it does not understand it calls unknown or opaque, never
+// read. The lexer follows PostgreSQL 15's scan.l; it may be trusted only where ascii_safe_encoding() holds.
 #pragma once
 
 #include <cstdint>
@@ -15,20 +15,20 @@
 namespace breakwater::postgres::sql {
 
 enum class Effect : std::uint64_t {
-    read = 1ull << 0,    // may be sent twice, anywhere; never together with any other bit
-    write = 1ull << 1,   // anything that may change data or needs the primary; row locks and DDL included
-    opaque = 1ull << 2,  // runs code we cannot see (DO, CALL, unknown function): any session effect is possible
+    read = 1ull << 0,     // may be sent twice, anywhere; never together with any other bit
+    write = 1ull << 1,    // anything that may change data or needs the primary; row locks and DDL included
+    opaque = 1ull << 2,   // runs code we cannot see (DO, CALL, unknown function): any session effect is possible
     unknown = 1ull << 3,  // not understood; comes with write and opaque
 
-    begin = 1ull << 4,               // BEGIN, START TRANSACTION
-    commit = 1ull << 5,              // COMMIT, END
-    rollback = 1ull << 6,            // ROLLBACK, ABORT
-    chain = 1ull << 7,               // with commit or rollback: AND CHAIN
+    begin = 1ull << 4,     // BEGIN, START TRANSACTION
+    commit = 1ull << 5,    // COMMIT, END
+    rollback = 1ull << 6,  // ROLLBACK, ABORT
+    chain = 1ull << 7,     // with commit or rollback: AND CHAIN
     prepare_transaction = 1ull << 8,
-    savepoint = 1ull << 9,           // name
-    rollback_to = 1ull << 10,        // name
-    release = 1ull << 11,            // name
-    set_transaction = 1ull << 12,    // SET TRANSACTION, SET CONSTRAINTS: gone with the transaction
+    savepoint = 1ull << 9,         // name
+    rollback_to = 1ull << 10,      // name
+    release = 1ull << 11,          // name
+    set_transaction = 1ull << 12,  // SET TRANSACTION, SET CONSTRAINTS: gone with the transaction
 
     set = 1ull << 13,        // see Statement::ops
     murky_set = 1ull << 14,  // changes settings, we cannot say which or to what: ask the server afterwards
@@ -38,16 +38,16 @@ enum class Effect : std::uint64_t {
     discard_plans = 1ull << 17,
     discard_sequences = 1ull << 18,
 
-    prepare = 1ull << 19,         // PREPARE name; Statement::text is the whole of it, Statement::inner what it will do
-    execute = 1ull << 20,         // EXECUTE name, also inside EXPLAIN and CREATE TABLE AS
-    deallocate = 1ull << 21,      // name
+    prepare = 1ull << 19,     // PREPARE name; Statement::text is the whole of it, Statement::inner what it will do
+    execute = 1ull << 20,     // EXECUTE name, also inside EXPLAIN and CREATE TABLE AS
+    deallocate = 1ull << 21,  // name
     deallocate_all = 1ull << 22,
 
     declare = 1ull << 23,       // cursor of this transaction; name
     declare_hold = 1ull << 24,  // cursor that outlives its transaction; name
     close_cursor = 1ull << 25,  // name
     close_all = 1ull << 26,
-    fetch = 1ull << 27,         // FETCH or MOVE; name
+    fetch = 1ull << 27,  // FETCH or MOVE; name
 
     listen = 1ull << 28,    // name
     unlisten = 1ull << 29,  // name
@@ -114,7 +114,7 @@ struct Analysis {
     std::vector<Statement> statements;  // empty ones (";;") are left out
     Effects all;                        // union over the statements
     bool read_only = true;              // all statements are reads (also when there is none)
-    bool incomplete = false;            // ends inside a literal, comment or parenthesis: the server will refuse the whole
+    bool incomplete = false;  // ends inside a literal, comment or parenthesis: the server will refuse the whole
 };
 
 struct LexOptions {

@@ -60,15 +60,15 @@ class PostgresUpstream final : public UpstreamState {
 
     ParametersRef parameters = std::make_shared<const Parameters>();
     std::uint32_t pid = 0;
-    std::string key;  // for cancelling; empty: the server gave none
-    SettingsRef have = no_settings();                    // set beyond what the login gave
-    PreparedNames prepared;                              // protocol-level names on it
-    std::uint64_t prepared_epoch = 0;                    // the schema's, when the oldest of them was made
+    std::string key;                                         // for cancelling; empty: the server gave none
+    SettingsRef have = no_settings();                        // set beyond what the login gave
+    PreparedNames prepared;                                  // protocol-level names on it
+    std::uint64_t prepared_epoch = 0;                        // the schema's, when the oldest of them was made
     std::map<std::string, std::string, std::less<>> by_sql;  // name -> PREPARE text of SQL-level ones
-    std::uint64_t unnamed_of = 0;  // whose unnamed statement it has, and which of that client's; 0: nobody's
-    std::uint32_t distrusted_of = 0;                     // client that ran code we cannot see into; 0: none did
-    std::uint32_t last_client = 0;                       // who used it last: sequence state may be theirs
-    bool marked = false;                                 // its process may keep what no reset takes back
+    std::uint64_t unnamed_of = 0;     // whose unnamed statement it has, and which of that client's; 0: nobody's
+    std::uint32_t distrusted_of = 0;  // client that ran code we cannot see into; 0: none did
+    std::uint32_t last_client = 0;    // who used it last: sequence state may be theirs
+    bool marked = false;              // its process may keep what no reset takes back
     char status = 'I';
     bool tls = false;
 
