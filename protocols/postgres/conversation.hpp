@@ -5,6 +5,7 @@
 // Its parts, one file each:
 //   conversation.cpp         logging in, borrowing and giving back, settling settings
 //   conversation_client.cpp  what the client says
+//   conversation_extended.cpp ... in the extended protocol
 //   conversation_server.cpp  what the server says
 //   conversation_effects.cpp what finished statements did to the session: settings, names, pins, and the audit
 //   conversation_loss.cpp    refusals, lost connections, the transaction that is no more
@@ -27,6 +28,8 @@
 #include "protocols/postgres/wire.hpp"
 
 namespace breakwater::postgres {
+
+inline constexpr std::size_t kWholeSmall = 64 * 1024;  // the longest message of names and the like
 
 class PostgresConversation final : public Conversation {
   public:

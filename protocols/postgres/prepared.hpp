@@ -21,6 +21,10 @@ struct Reading {
 struct Meaning {
     bool read = false;  // may be sent twice
     std::shared_ptr<const Reading> reading;
+    // Outside a transaction, where alone anything is sent again, a ROLLBACK does nothing.
+    bool may_run_twice() const {
+        return read || (reading && reading->analysis.all.only(sql::Effect::begin | sql::Effect::rollback));
+    }
     sql::Effects effects() const { return reading ? reading->analysis.all : sql::Effects{}; }
 };
 Meaning understand(std::string_view text, sql::LexOptions options);

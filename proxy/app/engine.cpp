@@ -1,5 +1,6 @@
 #include "proxy/app/engine.hpp"
 
+#include <fmt/format.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -9,8 +10,6 @@
 #include <future>
 #include <random>
 #include <thread>
-
-#include <fmt/format.h>
 
 #include "config/diff.hpp"
 #include "config/load.hpp"
@@ -31,7 +30,8 @@ std::size_t automatic_workers() {
         return static_cast<std::size_t>(std::max(1.0, std::ceil(std::stod(quota) / period)));
     std::ifstream v1_quota("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
     double q = 0, p = 0;
-    if (v1_quota >> q && v1_period >> p && q > 0 && p > 0) return static_cast<std::size_t>(std::max(1.0, std::ceil(q / p)));
+    if (v1_quota >> q && v1_period >> p && q > 0 && p > 0)
+        return static_cast<std::size_t>(std::max(1.0, std::ceil(q / p)));
     return std::max(1U, std::thread::hardware_concurrency());
 }
 
@@ -113,15 +113,18 @@ void EngineImpl::start() {
 
 void EngineImpl::stop() {
     if (!running_) return;
-    on_worker(0, [this](PerWorker&) {
-        for (auto* table : {&served_}) {
-            for (auto& [name, served] : *table) {
-                for (auto& listener : served->listeners) listener->stop();
-                served->watchers.clear();
+    on_worker(
+        0,
+        [this](PerWorker&) {
+            for (auto* table : {&served_}) {
+                for (auto& [name, served] : *table) {
+                    for (auto& listener : served->listeners) listener->stop();
+                    served->watchers.clear();
+                }
             }
-        }
-        for (auto& served : retired_) served->watchers.clear();
-    }, true);
+            for (auto& served : retired_) served->watchers.clear();
+        },
+        true);
     for (auto& per_worker : workers_) per_worker->worker.stop_and_join();
     running_ = false;
     for (auto& [name, served] : served_)
@@ -178,24 +181,32 @@ void EngineImpl::change(Served& served, const config::Database& database, const 
     pool->epoch = served.epoch;
     settings.pool = std::move(pool);
     for (std::size_t i = 0; i < workers_.size(); ++i) {
-        on_worker(i, [this, &served, settings, make = plan.protocol, name = plan.name, i](PerWorker& self) {
-            auto& slot = self.databases[name];
-            if (slot) return slot->change(make(), settings);
-            slot = std::make_unique<session::Database>(
-                served.shared, make(), settings, self.worker.reactor(), *resolver_, i,
-                [this](std::size_t to, std::function<void()> letter) { workers_[to]->worker.post(std::move(letter)); });
-            served.stats[i] = &slot->stats();
-        }, true);
+        on_worker(
+            i,
+            [this, &served, settings, make = plan.protocol, name = plan.name, i](PerWorker& self) {
+                auto& slot = self.databases[name];
+                if (slot) return slot->change(make(), settings);
+                slot = std::make_unique<session::Database>(served.shared, make(), settings, self.worker.reactor(),
+                                                           *resolver_, i,
+                                                           [this](std::size_t to, std::function<void()> letter) {
+                                                               workers_[to]->worker.post(std::move(letter));
+                                                           });
+                served.stats[i] = &slot->stats();
+            },
+            true);
     }
 }
 
 void EngineImpl::watch(Served& served, const topology::EndpointRef& endpoint) {
-    on_worker(0, [this, &served, endpoint, name = served.shared->name](PerWorker& self) {
-        served.watchers.push_back(std::make_unique<topology::Watcher>(
-            self.worker.reactor(), *resolver_, endpoint,
-            [&self, name]() -> Protocol* { return &self.databases.at(name)->protocol(); }, ++seed_));
-        served.watchers.back()->start();
-    }, true);
+    on_worker(
+        0,
+        [this, &served, endpoint, name = served.shared->name](PerWorker& self) {
+            served.watchers.push_back(std::make_unique<topology::Watcher>(
+                self.worker.reactor(), *resolver_, endpoint,
+                [&self, name]() -> Protocol* { return &self.databases.at(name)->protocol(); }, ++seed_));
+            served.watchers.back()->start();
+        },
+        true);
 }
 
 void EngineImpl::on_endpoint_change(const std::string& database, const topology::Endpoint* endpoint) {
@@ -228,22 +239,25 @@ std::vector<std::unique_ptr<Listener>> EngineImpl::bind(const config::Database& 
 
 void EngineImpl::listen(Served& served, std::vector<std::unique_ptr<Listener>> fresh) {
     auto parcel = std::make_shared<std::vector<std::unique_ptr<Listener>>>(std::move(fresh));
-    on_worker(0, [this, &served, parcel](PerWorker& self) {
-        std::erase_if(served.listeners, [&](const auto& listener) {
-            const bool gone = std::find(served.config.listen.begin(), served.config.listen.end(), listener->address()) ==
-                              served.config.listen.end();
-            if (gone) listener->stop();
-            return gone;
-        });
-        for (auto& listener : *parcel) {
-            listener->on_client([this, name = served.shared->name, shared = served.shared](int fd, bool unix_socket) {
-                on_client(name, shared, fd, unix_socket);
+    on_worker(
+        0,
+        [this, &served, parcel](PerWorker& self) {
+            std::erase_if(served.listeners, [&](const auto& listener) {
+                const bool gone = std::find(served.config.listen.begin(), served.config.listen.end(),
+                                            listener->address()) == served.config.listen.end();
+                if (gone) listener->stop();
+                return gone;
             });
-            listener->start(self.worker.reactor());
-            log::info("listener", "listening", {{"database", served.shared->name}, {"listen", listener->address().text()}});
-            served.listeners.push_back(std::move(listener));
-        }
-    }, true);
+            for (auto& listener : *parcel) {
+                listener->on_client([this, name = served.shared->name, shared = served.shared](
+                                        int fd, bool unix_socket) { on_client(name, shared, fd, unix_socket); });
+                listener->start(self.worker.reactor());
+                log::info("listener", "listening",
+                          {{"database", served.shared->name}, {"listen", listener->address().text()}});
+                served.listeners.push_back(std::move(listener));
+            }
+        },
+        true);
 }
 
 void EngineImpl::on_client(const std::string& name, std::shared_ptr<session::Shared> shared, int fd, bool unix_socket) {
@@ -267,7 +281,8 @@ void EngineImpl::on_client(const std::string& name, std::shared_ptr<session::Sha
 
 // ---------------------------------------------------------------------------------------------------- commands
 
-std::vector<topology::EndpointRef> EngineImpl::find(const std::string& database, const std::string& endpoint, Done& done) {
+std::vector<topology::EndpointRef> EngineImpl::find(const std::string& database, const std::string& endpoint,
+                                                    Done& done) {
     const auto served = served_.find(database);
     if (served == served_.end()) {
         done = {false, 404, fmt::format("no database named \"{}\"", database)};
@@ -284,8 +299,9 @@ admin::Engine::Done EngineImpl::trip(const std::string& database, const std::str
                                      std::chrono::seconds how_long, const std::string& reason) {
     Done done;
     for (const auto& one : find(database, endpoint, done)) {
-        log::warn("breaker", "tripped by hand", {{"database", database}, {"endpoint", one->address()},
-                                                 {"seconds", how_long.count()}, {"reason", reason}});
+        log::warn(
+            "breaker", "tripped by hand",
+            {{"database", database}, {"endpoint", one->address()}, {"seconds", how_long.count()}, {"reason", reason}});
         one->trip(net::Clock::now(), how_long, reason);
     }
     return done;
@@ -303,12 +319,15 @@ admin::Engine::Done EngineImpl::reset(const std::string& database, const std::st
 admin::Engine::Done EngineImpl::drain() {
     if (draining_.exchange(true)) return {};
     log::info("engine", "draining", {{"grace_seconds", std::chrono::duration<double>(config_.drain.grace).count()}});
-    on_worker(0, [this](PerWorker&) {
-        for (auto& [name, served] : served_) {
-            for (auto& listener : served->listeners) listener->stop();
-            served->listeners.clear();
-        }
-    }, true);
+    on_worker(
+        0,
+        [this](PerWorker&) {
+            for (auto& [name, served] : served_) {
+                for (auto& listener : served->listeners) listener->stop();
+                served->listeners.clear();
+            }
+        },
+        true);
     for (std::size_t i = 0; i < workers_.size(); ++i)
         on_worker(i, [](PerWorker& self) {
             for (auto& [name, database] : self.databases) database->drain();

@@ -22,7 +22,8 @@ Listener::~Listener() {
 
 void Listener::start(net::Reactor& reactor) {
     reactor_ = &reactor;
-    pause_ = std::make_unique<net::Timer>(reactor, [this] { watching_ = reactor_->add(fd_, *this, net::Reactor::Mode::level_read); });
+    pause_ = std::make_unique<net::Timer>(
+        reactor, [this] { watching_ = reactor_->add(fd_, *this, net::Reactor::Mode::level_read); });
     watching_ = reactor.add(fd_, *this, net::Reactor::Mode::level_read);
 }
 

@@ -1,7 +1,7 @@
 // Changing the configuration of a running proxy: all of it is checked, read and bound before anything changes.
-#include <algorithm>
-
 #include <fmt/format.h>
+
+#include <algorithm>
 
 #include "config/diff.hpp"
 #include "config/load.hpp"
@@ -57,26 +57,30 @@ admin::Engine::Done EngineImpl::reload() {
             continue;
         }
         const ServedPtr gone = it->second;
-        on_worker(0, [&](PerWorker&) { it = served_.erase(it); }, true);
+        on_worker(
+            0, [&](PerWorker&) { it = served_.erase(it); }, true);
         retire(gone);
     }
     for (Step& step : steps) {
         if (!step.served) {
             const ServedPtr served = serve(*step.database, step.plan);
-            on_worker(0, [&](PerWorker&) { served_[step.database->name] = served; }, true);
+            on_worker(
+                0, [&](PerWorker&) { served_[step.database->name] = served; }, true);
             for (const auto& endpoint : served->endpoints) watch(*served, endpoint);
             listen(*served, std::move(step.listeners));
             continue;
         }
         Served& served = *step.served;
         const std::vector<topology::EndpointRef> before = served.endpoints;
-        on_worker(0, [&](PerWorker&) {
-            std::erase_if(served.watchers, [&](const auto& watcher) {
-                return std::none_of(step.plan.endpoints.begin(), step.plan.endpoints.end(), [&](const auto& e) {
-                    return e.address == watcher->endpoint()->address();
+        on_worker(
+            0,
+            [&](PerWorker&) {
+                std::erase_if(served.watchers, [&](const auto& watcher) {
+                    return std::none_of(step.plan.endpoints.begin(), step.plan.endpoints.end(),
+                                        [&](const auto& e) { return e.address == watcher->endpoint()->address(); });
                 });
-            });
-        }, true);
+            },
+            true);
         change(served, *step.database, step.plan, step.new_epoch);
         for (const auto& endpoint : served.endpoints)
             if (std::find(before.begin(), before.end(), endpoint) == before.end()) watch(served, endpoint);
@@ -93,21 +97,27 @@ admin::Engine::Done EngineImpl::reload() {
 }
 
 void EngineImpl::retire(const ServedPtr& served) {
-    on_worker(0, [&](PerWorker&) {
-        for (auto& listener : served->listeners) listener->stop();
-        served->listeners.clear();
-        served->watchers.clear();
-    }, true);
+    on_worker(
+        0,
+        [&](PerWorker&) {
+            for (auto& listener : served->listeners) listener->stop();
+            served->listeners.clear();
+            served->watchers.clear();
+        },
+        true);
     for (auto& endpoint : served->endpoints) endpoint->on_change(nullptr);
     for (std::size_t i = 0; i < workers_.size(); ++i) {
-        on_worker(i, [name = served->shared->name](PerWorker& self) {
-            const auto found = self.databases.find(name);
-            if (found == self.databases.end()) return;
-            found->second->drain();
-            self.worker.end_sessions_of(*found->second, false);
-            self.retired.push_back(std::move(found->second));
-            self.databases.erase(found);
-        }, true);
+        on_worker(
+            i,
+            [name = served->shared->name](PerWorker& self) {
+                const auto found = self.databases.find(name);
+                if (found == self.databases.end()) return;
+                found->second->drain();
+                self.worker.end_sessions_of(*found->second, false);
+                self.retired.push_back(std::move(found->second));
+                self.databases.erase(found);
+            },
+            true);
     }
     retired_.push_back(served);
 }
@@ -123,7 +133,8 @@ void EngineImpl::poll_files() {
             change(*served, config::Database(served->config), plan, true);
             log::info("engine", "credentials read again", {{"database", name}});
         } catch (const std::exception& error) {
-            log::error("engine", "credentials changed, but cannot be used; the former stay", {{"database", name}, {"error", error.what()}});
+            log::error("engine", "credentials changed, but cannot be used; the former stay",
+                       {{"database", name}, {"error", error.what()}});
         }
     }
 }

@@ -1,11 +1,9 @@
 #include "proxy/app/run.hpp"
 
-#include <csignal>
-
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
-
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <iostream>
@@ -26,11 +24,21 @@ namespace asio = boost::asio;
 void configure_log(const config::Log& log) {
     log::Options options;
     switch (log.level) {
-        case config::LogLevel::trace: options.level = log::Level::trace; break;
-        case config::LogLevel::debug: options.level = log::Level::debug; break;
-        case config::LogLevel::info: options.level = log::Level::info; break;
-        case config::LogLevel::warn: options.level = log::Level::warn; break;
-        case config::LogLevel::error: options.level = log::Level::error; break;
+        case config::LogLevel::trace:
+            options.level = log::Level::trace;
+            break;
+        case config::LogLevel::debug:
+            options.level = log::Level::debug;
+            break;
+        case config::LogLevel::info:
+            options.level = log::Level::info;
+            break;
+        case config::LogLevel::warn:
+            options.level = log::Level::warn;
+            break;
+        case config::LogLevel::error:
+            options.level = log::Level::error;
+            break;
     }
     options.format = log.format == config::LogFormat::json ? log::Format::json : log::Format::text;
     log::configure(options);
@@ -40,7 +48,8 @@ admin::HttpServer::Options http_options(const config::Config& config) {
     admin::HttpServer::Options options;
     options.admin_address = config.admin.listen.text();
     options.health_address = config.health.listen.text();
-    options.readiness = config.health.readiness == config::Readiness::self ? admin::Readiness::self : admin::Readiness::databases;
+    options.readiness =
+        config.health.readiness == config::Readiness::self ? admin::Readiness::self : admin::Readiness::databases;
     return options;
 }
 
@@ -57,7 +66,8 @@ class Control {
         // Health first, so that a probe during a slow start hears "not ready" rather than nothing.
         if (const auto error = http_->start()) throw std::runtime_error(*error);
         engine_.start();
-        log::info("engine", "started", {{"version", version()}, {"commit", commit()}, {"databases", config.databases.size()}});
+        log::info("engine", "started",
+                  {{"version", version()}, {"commit", commit()}, {"databases", config.databases.size()}});
         await_signal();
         await_tick();
         io_.run();
@@ -72,7 +82,8 @@ class Control {
     void follow(const config::Config& config) {
         configure_log(config.log);
         surroundings_.watch(admin::from_config(config.health.checks));
-        if (const auto error = http_->rebind(http_options(config))) log::error("admin", "cannot listen anew", {{"error", *error}});
+        if (const auto error = http_->rebind(http_options(config)))
+            log::error("admin", "cannot listen anew", {{"error", *error}});
     }
 
     void await_signal() {
@@ -133,8 +144,7 @@ int run(const std::string& config_file) {
         return 2;
     }
     configure_log(loaded.config->log);
-    for (const config::Problem& problem : loaded.problems)
-        log::warn("config", config::format(problem, config_file));
+    for (const config::Problem& problem : loaded.problems) log::warn("config", config::format(problem, config_file));
     try {
         Control control(std::move(*loaded.config), config_file);
         return control.run();

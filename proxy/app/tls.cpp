@@ -1,13 +1,12 @@
 #include "proxy/app/tls.hpp"
 
+#include <fmt/format.h>
 #include <openssl/err.h>
 #include <openssl/x509.h>
 
 #include <cstring>
 #include <memory>
 #include <stdexcept>
-
-#include <fmt/format.h>
 
 namespace breakwater::app {
 namespace {
@@ -28,9 +27,12 @@ net::SslContextPtr make(const SSL_METHOD* method) {
 }
 
 void use_certificate(SSL_CTX* context, const std::string& cert, const std::string& key) {
-    if (SSL_CTX_use_certificate_chain_file(context, cert.c_str()) != 1) complain(fmt::format("cannot use certificate {}", cert));
-    if (SSL_CTX_use_PrivateKey_file(context, key.c_str(), SSL_FILETYPE_PEM) != 1) complain(fmt::format("cannot use key {}", key));
-    if (SSL_CTX_check_private_key(context) != 1) complain(fmt::format("key {} does not belong to certificate {}", key, cert));
+    if (SSL_CTX_use_certificate_chain_file(context, cert.c_str()) != 1)
+        complain(fmt::format("cannot use certificate {}", cert));
+    if (SSL_CTX_use_PrivateKey_file(context, key.c_str(), SSL_FILETYPE_PEM) != 1)
+        complain(fmt::format("cannot use key {}", key));
+    if (SSL_CTX_check_private_key(context) != 1)
+        complain(fmt::format("key {} does not belong to certificate {}", key, cert));
 }
 
 std::string binding_of(SSL_CTX* context) {
@@ -46,7 +48,8 @@ std::string binding_of(SSL_CTX* context) {
 }
 
 // A client that offers protocols must offer ours: another protocol's TLS must not end here (ALPACA).
-int choose_alpn(SSL*, const unsigned char** out, unsigned char* size, const unsigned char* in, unsigned in_size, void* ours) {
+int choose_alpn(SSL*, const unsigned char** out, unsigned char* size, const unsigned char* in, unsigned in_size,
+                void* ours) {
     const auto* name = static_cast<const char*>(ours);
     const std::size_t length = std::strlen(name);
     for (unsigned at = 0; at < in_size; at += 1U + in[at]) {
@@ -67,7 +70,8 @@ ServerTls server_tls(const config::ClientTls& tls, const char* alpn) {
     SSL_CTX* context = result.context.get();
     use_certificate(context, tls.cert, tls.key);
     if (!tls.ca.empty()) {
-        if (SSL_CTX_load_verify_locations(context, tls.ca.c_str(), nullptr) != 1) complain(fmt::format("cannot use CA {}", tls.ca));
+        if (SSL_CTX_load_verify_locations(context, tls.ca.c_str(), nullptr) != 1)
+            complain(fmt::format("cannot use CA {}", tls.ca));
         SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(tls.ca.c_str()));
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
     }
@@ -85,7 +89,8 @@ net::SslContextPtr upstream_tls(const config::UpstreamTls& tls) {
     if (!tls.ca.empty() && SSL_CTX_load_verify_locations(context.get(), tls.ca.c_str(), nullptr) != 1)
         complain(fmt::format("cannot use CA {}", tls.ca));
     // As libpq has it: with a CA named, `require` verifies the chain too; `verify-full` the name as well.
-    const bool verify = tls.mode == config::TlsMode::verify_full || (tls.mode == config::TlsMode::require && !tls.ca.empty());
+    const bool verify =
+        tls.mode == config::TlsMode::verify_full || (tls.mode == config::TlsMode::require && !tls.ca.empty());
     if (tls.mode == config::TlsMode::verify_full && tls.ca.empty()) SSL_CTX_set_default_verify_paths(context.get());
     SSL_CTX_set_verify(context.get(), verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
     return context;

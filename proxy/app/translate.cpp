@@ -1,8 +1,8 @@
 #include "proxy/app/translate.hpp"
 
-#include <stdexcept>
-
 #include <fmt/format.h>
+
+#include <stdexcept>
 
 #include "config/secret.hpp"
 #include "protocols/postgres/postgres.hpp"
@@ -63,8 +63,12 @@ topology::Role role(config::Role role) {
 
 resilience::BreakerSettings breaker_settings(const config::Resilience& r) {
     resilience::BreakerSettings settings;
-    settings.backoff = {.attempts = r.backoff.attempts, .base = r.backoff.base, .factor = r.backoff.factor,
-                        .max = r.backoff.max, .jitter = jitter(r.backoff.jitter), .stable_for = r.backoff.stable_for};
+    settings.backoff = {.attempts = r.backoff.attempts,
+                        .base = r.backoff.base,
+                        .factor = r.backoff.factor,
+                        .max = r.backoff.max,
+                        .jitter = jitter(r.backoff.jitter),
+                        .stable_for = r.backoff.stable_for};
     settings.window = r.breaker.window;
     settings.min_requests = r.breaker.min_requests;
     settings.failure_rate = r.breaker.failure_rate;
@@ -83,7 +87,9 @@ Plan plan_for(const config::Database& database) {
     for (const config::Endpoint& endpoint : database.endpoints) {
         topology::EndpointSettings& settings = plan.endpoints.emplace_back();
         const std::string& name = database.upstream.tls.server_name;
-        settings.target = {.host = endpoint.host, .port = endpoint.port, .tls = tls,
+        settings.target = {.host = endpoint.host,
+                           .port = endpoint.port,
+                           .tls = tls,
                            .server_name = name.empty() ? endpoint.host : name,
                            .verify_name = database.upstream.tls.mode == config::TlsMode::verify_full};
         settings.address = endpoint.address();
@@ -114,8 +120,10 @@ Plan plan_for(const config::Database& database) {
 
     postgres::Options options;
     options.database = database.name;
-    options.mode = database.pool.mode == config::PoolMode::session ? postgres::PoolMode::session : postgres::PoolMode::transaction;
-    options.auth = database.client.auth == config::ClientAuth::trust ? postgres::ClientAuth::trust : postgres::ClientAuth::password;
+    options.mode =
+        database.pool.mode == config::PoolMode::session ? postgres::PoolMode::session : postgres::PoolMode::transaction;
+    options.auth = database.client.auth == config::ClientAuth::trust ? postgres::ClientAuth::trust
+                                                                     : postgres::ClientAuth::password;
     options.tls_offered = client_tls.context != nullptr;
     options.tls_required = database.client.tls.require;
     options.tls_binding = client_tls.binding;
@@ -123,7 +131,8 @@ Plan plan_for(const config::Database& database) {
     if (!database.upstream.password_file.empty()) options.upstream_password = secret(database.upstream.password_file);
     options.upstream_tls = greeting_tls(database.upstream.tls.mode);
     std::map<std::string, postgres::User, std::less<>> users;
-    for (const config::User& user : database.client.users) users[user.name] = postgres::make_user(secret(user.password_file));
+    for (const config::User& user : database.client.users)
+        users[user.name] = postgres::make_user(secret(user.password_file));
     plan.protocol = [options, users] { return std::make_unique<postgres::Postgres>(options, users); };
     return plan;
 }

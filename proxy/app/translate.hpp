@@ -15,9 +15,9 @@ namespace breakwater::app {
 struct Plan {
     std::string name;
     std::vector<topology::EndpointSettings> endpoints;
-    session::Settings session;                                      // its pool settings have no endpoints yet
+    session::Settings session;  // its pool settings have no endpoints yet
     resilience::HoldLimits hold;
-    std::function<std::unique_ptr<Protocol>()> protocol;            // one for each worker
+    std::function<std::unique_ptr<Protocol>()> protocol;  // one for each worker
 };
 
 // Throws std::runtime_error for a secret or certificate that cannot be read.

@@ -1,6 +1,7 @@
 #include "proxy/net/address.hpp"
 
 #include <arpa/inet.h>
+#include <fmt/format.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -11,8 +12,6 @@
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
-
-#include <fmt/format.h>
 
 namespace breakwater::net {
 namespace {
@@ -69,7 +68,8 @@ int bind_and_listen(const SocketAddress& address, const std::string& name) {
 }  // namespace
 
 std::optional<SocketAddress> literal_address(const std::string& host, std::uint16_t port) {
-    if (!host.empty() && host.front() == '/') {  // as libpq has it: a directory with .s.PGSQL.<port>, or the socket itself
+    if (!host.empty() &&
+        host.front() == '/') {  // as libpq has it: a directory with .s.PGSQL.<port>, or the socket itself
         struct stat st {};
         if (::stat(host.c_str(), &st) == 0 && S_ISDIR(st.st_mode))
             return unix_address(fmt::format("{}/.s.PGSQL.{}", host, port));
@@ -120,7 +120,8 @@ void Resolver::work() {
         const Question question = std::move(questions_.front());
         questions_.erase(questions_.begin());
         lock.unlock();
-        question.asker->post([answer = question.answer, resolved = look_up(question.host, question.port)] { answer(resolved); });
+        question.asker->post(
+            [answer = question.answer, resolved = look_up(question.host, question.port)] { answer(resolved); });
         lock.lock();
     }
 }
@@ -129,7 +130,8 @@ int listen_tcp(const std::string& host, std::uint16_t port) {
     const std::string name = fmt::format("{}:{}", host, port);
     if (const auto literal = literal_address(host, port)) return bind_and_listen(*literal, name);
     const Resolved resolved = look_up(host, port);
-    if (resolved.addresses.empty()) throw std::runtime_error(fmt::format("cannot listen on {}: {}", name, resolved.error));
+    if (resolved.addresses.empty())
+        throw std::runtime_error(fmt::format("cannot listen on {}: {}", name, resolved.error));
     return bind_and_listen(resolved.addresses.front(), name);
 }
 

@@ -1,11 +1,10 @@
 #include "proxy/net/dial.hpp"
 
+#include <fmt/format.h>
 #include <sys/socket.h>
 
 #include <cerrno>
 #include <cstring>
-
-#include <fmt/format.h>
 
 namespace breakwater::net {
 
@@ -105,8 +104,9 @@ void Dial::on_events(std::uint32_t events) {
             if (status != Io::Status::ok) {
                 // A certificate that does not verify is no outage; a connection lost in the handshake is.
                 const bool verify = !stream_.tls_error().empty();
-                return fail(verify ? FaultKind::misconfigured : FaultKind::network,
-                            verify ? fmt::format("TLS: {}", stream_.tls_error()) : "connection lost in the TLS handshake");
+                return fail(
+                    verify ? FaultKind::misconfigured : FaultKind::network,
+                    verify ? fmt::format("TLS: {}", stream_.tls_error()) : "connection lost in the TLS handshake");
             }
             stage_ = Stage::talking;
             Errand::Step step;
@@ -117,7 +117,8 @@ void Dial::on_events(std::uint32_t events) {
         }
         case Stage::talking:
             flush();
-            if (*alive && stage_ == Stage::talking && (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))) read_on();
+            if (*alive && stage_ == Stage::talking && (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)))
+                read_on();
             return;
         case Stage::resolving:
         case Stage::over:

@@ -26,9 +26,9 @@ struct DialTarget {
 class Dial final : public Watch {
   public:
     struct Result {
-        Stream stream;                // open when there is no fault
+        Stream stream;  // open when there is no fault
         std::optional<Fault> fault;
-        std::string rest;             // what the server said beyond the errand's end
+        std::string rest;  // what the server said beyond the errand's end
     };
     using Done = std::function<void(Result)>;
 

@@ -64,13 +64,13 @@ class Reactor {
     [[nodiscard]] bool add(int fd, Watch& watch, Mode mode = Mode::edges);
     void remove(int fd, Watch& watch);  // before the descriptor is closed; no event of it is delivered after
 
-    TimePoint now() const { return now_; }       // of this turn
+    TimePoint now() const { return now_; }  // of this turn
     TimePoint refresh_now() { return now_ = Clock::now(); }
 
-    void defer(std::function<void()> fn) { deferred_.push_back(std::move(fn)); }  // after the current event, same turn
+    void defer(std::function<void()> fn) { deferred_.push_back(std::move(fn)); }   // after the current event, same turn
     void next_turn(std::function<void()> fn) { later_.push_back(std::move(fn)); }  // when the others had theirs
-    void post(std::function<void()> fn);                                          // from any thread
-    void stop();                                                                  // from any thread
+    void post(std::function<void()> fn);                                           // from any thread
+    void stop();                                                                   // from any thread
     void run();
 
     TimePoint last_turn() const { return TimePoint(Duration(last_turn_.load(std::memory_order_relaxed))); }

@@ -151,8 +151,8 @@ bool Stream::begin_tls_client(SSL_CTX* context, const std::string& server_name, 
     if (!ssl_) return false;
     common(ssl_.get(), fd_);
     SSL_set_connect_state(ssl_.get());
-    const bool is_ip = server_name.find_first_not_of("0123456789.") == std::string::npos ||
-                       server_name.find(':') != std::string::npos;
+    const bool is_ip =
+        server_name.find_first_not_of("0123456789.") == std::string::npos || server_name.find(':') != std::string::npos;
     if (!server_name.empty() && !is_ip) SSL_set_tlsext_host_name(ssl_.get(), server_name.c_str());
     if (verify_name) {
         X509_VERIFY_PARAM* param = SSL_get0_param(ssl_.get());

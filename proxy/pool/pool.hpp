@@ -1,5 +1,5 @@
-// The upstreams of one identity, and who waits for them. First come, first served: a freed upstream goes straight to the
-// longest waiter, on whatever worker that one lives.
+// The upstreams of one identity, and who waits for them. First come, first served: a freed upstream goes straight to
+// the longest waiter, on whatever worker that one lives.
 //
 // A PoolShared is what the same pool's parts on all workers have in common: atomics only. Each worker's Pool owns the
 // upstreams on that worker. One that lies idle moves to another worker by message when somebody waits there: no lock on
@@ -68,7 +68,7 @@ class Waiter : public Holder {
     std::optional<std::list<Waiter*>::iterator> place_;
     std::uint64_t ticket_ = 0;
     TimePoint since_{}, deadline_{};
-    bool held_ = false;        // it counts in the hold queue now
+    bool held_ = false;  // it counts in the hold queue now
     bool was_held_ = false;
     std::size_t held_bytes_ = 0;
 };
@@ -77,7 +77,7 @@ class Waiter : public Holder {
 struct PoolContext {
     net::Reactor& reactor;
     net::Resolver& resolver;
-    Protocol* protocol;  // a reload may replace it
+    Protocol* protocol;           // a reload may replace it
     resilience::HoldQueue& hold;  // of the database, all workers
     std::size_t worker = 0;
     std::function<void(std::size_t worker, std::function<void()>)> post;  // to another worker
@@ -134,7 +134,7 @@ class Pool {
 
     topology::EndpointRef pick_endpoint() const;
     Upstream* take_idle(const Upstream* liked);
-    void pump();          // gives idle upstreams to waiters, dials for the rest
+    void pump();  // gives idle upstreams to waiters, dials for the rest
     void schedule_pump();
     std::uint64_t allowance() const;
     bool take_place(std::uint32_t limit);  // in shared_->total
@@ -151,10 +151,10 @@ class Pool {
     void dequeue(Waiter& waiter);
     void refuse(Waiter& waiter, Refusal refusal);
     void refuse_all(const Refusal& refusal);
-    void publish();                       // the longest waiter's ticket, for the other workers
-    bool hand_over(Upstream& upstream);   // to a worker whose waiter is older
-    bool beg();                           // ask a worker with idle upstreams for one
-    void give(std::size_t to);            // the answer to that
+    void publish();                      // the longest waiter's ticket, for the other workers
+    bool hand_over(Upstream& upstream);  // to a worker whose waiter is older
+    bool beg();                          // ask a worker with idle upstreams for one
+    void give(std::size_t to);           // the answer to that
     void update_holds();
     void check_deadlines();
     void arm_deadline();
@@ -169,10 +169,10 @@ class Pool {
     Attempts dials_, errands_;
     net::Timer deadline_, retry_dial_;
     std::uint32_t users_ = 0;
-    std::size_t held_here_ = 0;             // of waiters_
+    std::size_t held_here_ = 0;  // of waiters_
     bool pump_scheduled_ = false;
-    bool paced_ = false;                    // after an outage, until the queue is empty again
-    resilience::Release release_;           // one canary, then 2, 4, 8, ...
+    bool paced_ = false;           // after an outage, until the queue is empty again
+    resilience::Release release_;  // one canary, then 2, 4, 8, ...
     net::Timer pace_;
     bool begged_ = false;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

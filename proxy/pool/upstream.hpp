@@ -40,11 +40,11 @@ struct Upstream final : net::Watch {
     bool readable = false;     // an edge came that was not used up
     bool hung_up = false;
     resilience::Epoch begun = 0;  // the breaker's, when it was lent
-    bool probation = false;    // granted as one of the first after an outage
-    int cancels = 0;           // cancel requests on their way to it: not lent again before they are over
+    bool probation = false;       // granted as one of the first after an outage
+    int cancels = 0;              // cancel requests on their way to it: not lent again before they are over
     Left parked_left = Left::clean;
     bool parked = false;
-    std::uint64_t epoch = 0;   // of the pool's settings it was made under
+    std::uint64_t epoch = 0;  // of the pool's settings it was made under
 };
 
 }  // namespace breakwater::pool

@@ -58,7 +58,8 @@ void Database::housekeep() {
 
 void Database::note_holds() {
     const TimePoint oldest = oldest_hold();
-    stats_.oldest_hold.store(oldest == TimePoint::max() ? 0 : oldest.time_since_epoch().count(), std::memory_order_relaxed);
+    stats_.oldest_hold.store(oldest == TimePoint::max() ? 0 : oldest.time_since_epoch().count(),
+                             std::memory_order_relaxed);
 }
 
 void Database::drain() {

@@ -81,8 +81,8 @@ struct Shared {
 
 class Database {
   public:
-    Database(std::shared_ptr<Shared> shared, std::unique_ptr<Protocol> protocol, Settings settings, net::Reactor& reactor,
-             net::Resolver& resolver, std::size_t worker,
+    Database(std::shared_ptr<Shared> shared, std::unique_ptr<Protocol> protocol, Settings settings,
+             net::Reactor& reactor, net::Resolver& resolver, std::size_t worker,
              std::function<void(std::size_t, std::function<void()>)> post);
 
     pool::Pool& pool_for(const IdentityRef& identity);

@@ -26,17 +26,17 @@ class Session final : public net::Watch, public pool::Waiter {
     ~Session();
 
     void begin();
-    void turn_away() { turned_away_ = true; }  // too many clients: told so as soon as it has said something
-    void on_events(std::uint32_t events) override;                                // the client's
+    void turn_away() { turned_away_ = true; }       // too many clients: told so as soon as it has said something
+    void on_events(std::uint32_t events) override;  // the client's
     void on_upstream_events(pool::Upstream& upstream, std::uint32_t events) override;
     void on_lease(pool::Upstream& upstream) override;
     void on_refusal(const Refusal& refusal) override;
     std::size_t held_bytes() const override { return in_.size(); }
 
-    void drain();                                   // say goodbye at the next good moment
-    void cancel(std::function<void()> done);        // another connection asked for it
-    void hang_up();                                 // at once
-    void sweep(net::TimePoint now);                 // idle and login time-outs
+    void drain();                             // say goodbye at the next good moment
+    void cancel(std::function<void()> done);  // another connection asked for it
+    void hang_up();                           // at once
+    void sweep(net::TimePoint now);           // idle and login time-outs
     bool has_key(const CancelKey& key) const;
     Database& database() const { return database_; }
     std::uint32_t id() const { return id_; }
@@ -44,13 +44,15 @@ class Session final : public net::Watch, public pool::Waiter {
   private:
     enum class Phase : std::uint8_t { open, handshaking, closing, gone };
 
-    void pump();                       // go on wherever there is something to go on with
-    bool read_client();                // false: nothing more to do for now
+    void pump();         // go on wherever there is something to go on with
+    bool read_client();  // false: nothing more to do for now
     bool read_upstream();
     bool greet_client();
-    void feed_client(ByteView bytes);  // remembers what was not taken
-    void feed_upstream(ByteView bytes);
-    void carry_out();                  // the worker's orders, until there are none
+    void feed_client(ByteView bytes, std::string* owner = nullptr);  // remembers what was not taken
+    void feed_upstream(ByteView bytes, std::string* owner = nullptr);
+    void keep(ByteView rest, std::string* owner);
+    void request_begins();
+    void carry_out();  // the worker's orders, until there are none
     void open_exchange(Intent intent);
     void start_lease(pool::Upstream& upstream);
     void close_exchange(Left left, Outcome outcome);
@@ -77,27 +79,28 @@ class Session final : public net::Watch, public pool::Waiter {
     const pool::Upstream* liked_ = nullptr;  // the one it had last: an address to look for, never followed
     std::string in_;                         // client bytes not taken yet
     std::string out_;                        // bytes the client has not taken yet
+    std::size_t out_sent_ = 0;               // of out_, from its front
     net::TimePoint last_active_{}, request_start_{};
     std::unique_ptr<net::Timer> deadline_;
     const std::uint32_t id_;
-    std::uint32_t finished_ = 0;             // requests, to sample the proxy's own time
+    std::uint32_t finished_ = 0;  // requests, to sample the proxy's own time
     Phase phase_ = Phase::open;
     bool client_readable_ = false, client_eof_ = false;
-    bool in_is_fresh_ = false;               // in_ may hold a whole message: worth a look without reading
-    bool waiting_ = false;                   // in a pool's queue
-    bool refeed_ = false;                    // the conversation wants in_ once more
-    bool lost_ = false;                      // the upstream failed while orders were carried out
+    bool in_is_fresh_ = false;  // in_ may hold a whole message: worth a look without reading
+    bool waiting_ = false;      // in a pool's queue
+    bool refeed_ = false;       // the conversation wants in_ once more
+    bool lost_ = false;         // the upstream failed while orders were carried out
     std::string lost_why_;
-    bool replay_whole_ = true;               // the upstream's replay buffer has all of this exchange
+    bool replay_whole_ = true;  // the upstream's replay buffer has all of this exchange
     bool request_running_ = false;
     bool retried_ = false, was_held_ = false;
     std::uint8_t retries_ = 0;
     bool draining_ = false;
     bool pumping_ = false;
     bool turned_away_ = false;
-    bool demand_alpn_ = false;               // its TLS began without being asked for
-    bool overdue_ = false;                   // its deadline has passed, and the server was asked to cancel it
-    bool cancelling_ = false;                // it brought a cancel request and waits for its end
+    bool demand_alpn_ = false;  // its TLS began without being asked for
+    bool overdue_ = false;      // its deadline has passed, and the server was asked to cancel it
+    bool cancelling_ = false;   // it brought a cancel request and waits for its end
 };
 
 }  // namespace breakwater::session

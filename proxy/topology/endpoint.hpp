@@ -57,8 +57,8 @@ class Endpoint {
     // A request begun under `begun` failed because of the server.
     void on_fault(TimePoint now, const std::string& why, resilience::Epoch begun);
     // A connection made at `born` broke under a request. Connections that were there together go together: all of them
-    // are one failure, or one reset by a middlebox would open the breaker of a server that was never away. Whether it is
-    // away, the watcher finds out at once (suspect).
+    // are one failure, or one reset by a middlebox would open the breaker of a server that was never away. Whether it
+    // is away, the watcher finds out at once (suspect).
     void on_lost(TimePoint now, const std::string& why, resilience::Epoch begun, TimePoint born);
     void on_connected();
     void on_connect_failed(TimePoint now, const Fault& fault, resilience::Epoch begun);

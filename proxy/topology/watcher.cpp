@@ -6,12 +6,12 @@
 namespace breakwater::topology {
 
 namespace {
-constexpr auto kLookAnyway = std::chrono::seconds(10);            // with no connection open, nobody else would notice
-constexpr auto kBetweenLooks = std::chrono::milliseconds(200);    // however many connections are lost at once
+constexpr auto kLookAnyway = std::chrono::seconds(10);          // with no connection open, nobody else would notice
+constexpr auto kBetweenLooks = std::chrono::milliseconds(200);  // however many connections are lost at once
 }  // namespace
 
-Watcher::Watcher(net::Reactor& reactor, net::Resolver& resolver, EndpointRef endpoint, std::function<Protocol*()> protocol,
-                 std::uint64_t seed)
+Watcher::Watcher(net::Reactor& reactor, net::Resolver& resolver, EndpointRef endpoint,
+                 std::function<Protocol*()> protocol, std::uint64_t seed)
     : reactor_(reactor),
       resolver_(resolver),
       endpoint_(std::move(endpoint)),
@@ -80,10 +80,9 @@ void Watcher::attempt(std::optional<resilience::Permit> permit) {
     }
     const EndpointSettings settings = endpoint_->settings();
     const resilience::Epoch begun = endpoint_->epoch();
-    dial_ = std::make_unique<net::Dial>(reactor_, resolver_, settings.target, std::move(errand), settings.connect_timeout,
-                                        [this, permit, begun](net::Dial::Result result) {
-                                            on_login(permit, begun, std::move(result));
-                                        });
+    dial_ = std::make_unique<net::Dial>(
+        reactor_, resolver_, settings.target, std::move(errand), settings.connect_timeout,
+        [this, permit, begun](net::Dial::Result result) { on_login(permit, begun, std::move(result)); });
     dial_->start();
 }
 

@@ -46,8 +46,8 @@ class Watcher {
     net::Timer due_, probe_due_;
     std::unique_ptr<net::Dial> dial_, probing_;
     std::unique_ptr<UpstreamState> state_;
-    net::Stream stream_;       // logged in, while pings close the breaker
-    bool refused_ = false;     // what the last contact said
+    net::Stream stream_;    // logged in, while pings close the breaker
+    bool refused_ = false;  // what the last contact said
     net::TimePoint last_look_{};
     bool suspicious_ = false;
 };

@@ -1,0 +1,414 @@
+// What the client says in the extended protocol: Parse, Bind, Describe, Execute, Close.
+#include <fmt/format.h>
+
+#include "protocols/postgres/conversation.hpp"
+#include "protocols/postgres/refusal.hpp"
+
+namespace breakwater::postgres {
+
+using sql::Effect;
+
+namespace {
+std::string error_message(std::string_view sqlstate, std::string_view message) {
+    std::string bytes;
+    backend::error_response(bytes, {.sqlstate = sqlstate, .message = message});
+    return bytes;
+}
+
+std::string without_statement(std::string_view name) {
+    return error_message("26000", name.empty() ? std::string("unnamed prepared statement does not exist")
+                                               : fmt::format("prepared statement \"{}\" does not exist", name));
+}
+}  // namespace
+
+// An error that is ours to tell, at the right moment: the server is given a message that fails too, so that its
+// implicit transaction ends as the client is told.
+void PostgresConversation::fail_instead(std::string error, Orders& out) {
+    std::string bytes;
+    Writer(bytes).begin('E').str("breakwater_no_such_portal").i32(0).end();
+    out.send_copy(bytes);
+    expected_.push(Expected::Kind::instead).say().text = std::move(error);
+    note_unsynced(Unsynced::bound);
+}
+
+void PostgresConversation::make_room(Orders& out) {
+    while (upstream_->prepared.size() > 0 && upstream_->prepared.size() >= database_.options().prepared_limit) {
+        const std::string oldest = upstream_->prepared.oldest();
+        std::string bytes;
+        frontend::close(bytes, 'S', oldest);
+        out.send_copy(bytes);
+        Expected& entry = expected_.push(Expected::Kind::our_step);
+        entry.undo = Expected::Undo::restore_on_server;
+        entry.say().text = oldest;
+        upstream_->prepared.drop(oldest);
+    }
+}
+
+bool PostgresConversation::on_parse(const Frame& frame, Orders& out) {
+    if (skip_to_sync_) return true;
+    const auto view = parse_parse(frame.body());
+    if (!view) {
+        violation(out, "malformed Parse message");
+        return true;
+    }
+    if (!need_server(out)) return false;
+    if (resettle_ && upstream_->status != 'E') {
+        if (!expected_.empty()) return false;
+        settle(out);
+        if (settling_) return false;
+    }
+    begin_exchange(out);
+    const bool named = !view->name.empty();
+    PreparedRef prepared;
+    if (named) {
+        prepared = database_.prepare(view->query, view->types, lex_options());
+    } else if (unnamed_ && unnamed_->text == view->query && unnamed_->types == view->types) {
+        prepared = unnamed_;  // the same as before, as a driver's main query often is
+    } else {
+        prepared = make_prepared(view->query, view->types, lex_options(), false);
+    }
+    // A statement that uses other names needs them when it is parsed.
+    if (prepared->meaning.reading && !prepare_names(prepared->meaning, false, out)) return false;
+    fresh_lease_ = false;
+
+    if (named && transaction_mode()) {
+        const std::string name(view->name);
+        const auto mine = statements_.find(name);
+        if (mine != statements_.end() || by_sql_.contains(name)) {
+            fail_instead(error_message("42P05", fmt::format("prepared statement \"{}\" already exists", name)), out);
+            return true;
+        }
+        const bool shared_fits = upstream_->prepared_epoch == database_.schema_epoch;
+        if (!shared_fits) {  // somebody changed the schema: what was prepared before may give another result now
+            upstream_->prepared_epoch = database_.schema_epoch;
+            for (const std::string& old : upstream_->prepared.all()) {
+                std::string bytes;
+                frontend::close(bytes, 'S', old);
+                out.send_copy(bytes);
+                Expected& entry = expected_.push(Expected::Kind::our_step);
+                entry.undo = Expected::Undo::restore_on_server;
+                entry.say().text = old;
+            }
+            upstream_->prepared.clear();
+        }
+        // After an error only what ends the transaction can be prepared.
+        constexpr sql::Effects kExits =
+            Effect::commit | Effect::rollback | Effect::rollback_to | Effect::prepare_transaction;
+        const bool accepted = upstream_->status != 'E' || prepared->meaning.effects().any(kExits);
+        bool there = accepted && upstream_->prepared.use(prepared->name);
+        for (std::size_t i = 0; !there && i < expected_.size(); ++i) {  // on its way
+            const Expected& entry = expected_[i];
+            there = (entry.kind == Expected::Kind::parse || entry.kind == Expected::Kind::our_parse) &&
+                    !entry.unnamed && entry.text() == prepared->name;
+        }
+        if (there) {
+            Expected& entry = expected_.push(Expected::Kind::told);
+            backend::parse_complete(entry.say().text);
+            entry.undo = Expected::Undo::forget_statement;
+            entry.say().client_name = name;
+            entry.say().prepared = prepared;
+            statements_[name] = std::move(prepared);
+            if (expected_.size() == 1) tell_due(out);
+            return true;
+        }
+        make_room(out);
+        note_unsynced(Unsynced::parsed);
+        std::string bytes;
+        Writer(bytes)
+            .begin('P')
+            .str(prepared->name)
+            .str(view->query)
+            .i16(static_cast<std::int32_t>(view->type_count()))
+            .bytes(view->types)
+            .end();
+        out.send_copy(bytes);
+        Expected& entry = expected_.push(Expected::Kind::parse);
+        entry.words = std::make_unique<Expected::Words>(Expected::Words{prepared, prepared->name, name});
+        entry.undo = Expected::Undo::forget_statement;
+        statements_[name] = std::move(prepared);  // taken back should the Parse fail
+        return true;
+    }
+    Expected& entry = expected_.push(Expected::Kind::parse);
+    entry.unnamed = !named;
+    note_unsynced(Unsynced::parsed);
+    if (named) {
+        entry.words = std::make_unique<Expected::Words>(
+            Expected::Words{prepared, std::string(view->name), std::string(view->name)});
+        if (statements_.try_emplace(std::string(view->name), prepared).second)
+            entry.undo = Expected::Undo::forget_statement;
+    } else {
+        unnamed_ = std::move(prepared);
+        ++unnamed_version_;
+        upstream_->unnamed_of = unnamed_mark();
+    }
+    out.send(frame.bytes);
+    return true;
+}
+
+// Sees to it that the connection has the statement, and says by which name.
+std::string_view PostgresConversation::statement_on_server(const PreparedRef& prepared, std::string_view client_name,
+                                                           Orders& out) {
+    const std::string name = transaction_mode() ? prepared->name : std::string(client_name);
+    const std::string_view stays = transaction_mode() ? std::string_view(prepared->name) : client_name;
+    if (upstream_->prepared.use(name)) return stays;
+    for (std::size_t i = 0; i < expected_.size(); ++i) {  // on its way
+        const Expected& entry = expected_[i];
+        if ((entry.kind == Expected::Kind::parse || entry.kind == Expected::Kind::our_parse) && !entry.unnamed &&
+            entry.text() == name)
+            return stays;
+    }
+    if (transaction_mode()) make_room(out);  // else the names are the client's own, and it counts on them
+    note_unsynced(Unsynced::parsed);
+    std::string bytes;
+    Writer(bytes)
+        .begin('P')
+        .str(name)
+        .str(prepared->text)
+        .i16(static_cast<std::int32_t>(prepared->types.size() / 4))
+        .bytes(prepared->types)
+        .end();
+    out.send_copy(bytes);
+    Expected& entry = expected_.push(Expected::Kind::our_parse);
+    entry.say().text = name;
+    return stays;
+}
+
+bool PostgresConversation::on_bind(const Frame& frame, Orders& out) {
+    if (skip_to_sync_) {
+        client_rest_ = frame.size - frame.bytes.size();
+        client_rest_drop_ = true;
+        return true;
+    }
+    // Only the names are of interest; the values pass by.
+    const ByteView body = frame.body();
+    const std::size_t portal_end = body.find('\0');
+    const std::size_t name_end = portal_end == ByteView::npos ? portal_end : body.find('\0', portal_end + 1);
+    if (name_end == ByteView::npos) {
+        if (frame.status == Frame::Status::whole || body.size() > kWholeSmall) {
+            violation(out, "malformed Bind message");
+            return true;
+        }
+        return false;
+    }
+    if (!need_server(out)) return false;
+    if (resettle_ && upstream_->status != 'E' && expected_.empty()) {
+        settle(out);
+        if (settling_) return false;
+    }
+    begin_exchange(out);
+    note_unsynced(Unsynced::bound);
+    fresh_lease_ = false;
+    const ByteView portal = body.substr(0, portal_end);
+    const ByteView name = body.substr(portal_end + 1, name_end - portal_end - 1);
+    if (name.empty()) {
+        if (upstream_->unnamed_of != unnamed_mark() &&
+            unnamed_) {  // parsed on another connection, or one a query of ours wiped
+            std::string bytes;
+            Writer(bytes)
+                .begin('P')
+                .str("")
+                .str(unnamed_->text)
+                .i16(static_cast<std::int32_t>(unnamed_->types.size() / 4))
+                .bytes(unnamed_->types)
+                .end();
+            out.send_copy(bytes);
+            Expected& entry = expected_.push(Expected::Kind::our_parse);
+            entry.unnamed = true;
+            upstream_->unnamed_of = unnamed_mark();
+        } else if (!unnamed_) {
+            fail_instead(without_statement(name), out);
+            client_rest_ = frame.size - frame.bytes.size();
+            client_rest_drop_ = true;
+            return true;
+        }
+        portal_slot(portal) = unnamed_;
+        expected_.push(Expected::Kind::bind);
+        pass_client(frame, out);
+        return true;
+    }
+    const auto mine = statements_.find(std::string(name));
+    if (mine == statements_.end()) {
+        const auto sql_level = by_sql_.find(name);
+        if (sql_level == by_sql_.end() && transaction_mode()) {
+            fail_instead(without_statement(name), out);
+            client_rest_ = frame.size - frame.bytes.size();
+            client_rest_drop_ = true;
+            return true;
+        }
+        if (sql_level != by_sql_.end()) {
+            const auto there = upstream_->by_sql.find(name);
+            if (there == upstream_->by_sql.end() || there->second != sql_level->second) {
+                const std::string mine_by_sql(name);
+                if (there != upstream_->by_sql.end())
+                    inject_sql("DEALLOCATE " + quote_identifier(name), false, out, &mine_by_sql);
+                upstream_->by_sql.erase(mine_by_sql);
+                inject_sql(sql_level->second, false, out, &mine_by_sql);
+                upstream_->by_sql[mine_by_sql] = sql_level->second;
+            }
+        }
+        portal_slot(portal) = nullptr;
+        expected_.push(Expected::Kind::bind);
+        pass_client(frame, out);
+        return true;
+    }
+    const PreparedRef prepared = mine->second;
+    const std::string_view there = statement_on_server(prepared, name, out);
+    portal_slot(portal) = prepared;
+    expected_.push(Expected::Kind::bind);
+    if (!transaction_mode()) {
+        pass_client(frame, out);
+        return true;
+    }
+    std::string head;
+    head.push_back('B');
+    head.append(4, '\0');
+    store_be32(head.data() + 1, static_cast<std::uint32_t>(frame.size - 1 - name.size() + there.size()));
+    head.append(portal).push_back('\0');
+    head.append(there).push_back('\0');
+    out.send_copy(head);
+    out.send(body.substr(name_end + 1));
+    client_rest_ = frame.size - frame.bytes.size();
+    client_rest_drop_ = false;
+    return true;
+}
+
+bool PostgresConversation::on_describe(const Frame& frame, Orders& out) {
+    if (skip_to_sync_) return true;
+    const auto view = parse_target(frame.body());
+    if (!view || (view->kind != 'S' && view->kind != 'P')) {
+        violation(out, "malformed Describe message");
+        return true;
+    }
+    if (!need_server(out)) return false;
+    begin_exchange(out);
+    note_unsynced(Unsynced::parsed);
+    fresh_lease_ = false;
+    if (view->kind == 'P') {
+        expected_.push(Expected::Kind::describe);
+        out.send(frame.bytes);
+        return true;
+    }
+    if (view->name.empty()) {
+        if (upstream_->unnamed_of != unnamed_mark()) {
+            if (!unnamed_) {
+                fail_instead(without_statement({}), out);
+                return true;
+            }
+            std::string bytes;
+            Writer(bytes)
+                .begin('P')
+                .str("")
+                .str(unnamed_->text)
+                .i16(static_cast<std::int32_t>(unnamed_->types.size() / 4))
+                .bytes(unnamed_->types)
+                .end();
+            out.send_copy(bytes);
+            Expected& entry = expected_.push(Expected::Kind::our_parse);
+            entry.unnamed = true;
+            upstream_->unnamed_of = unnamed_mark();
+        }
+        expected_.push(Expected::Kind::describe);
+        out.send(frame.bytes);
+        return true;
+    }
+    const auto mine = statements_.find(std::string(view->name));
+    if (mine == statements_.end()) {
+        const auto sql_level = by_sql_.find(view->name);
+        if (sql_level == by_sql_.end()) {
+            if (!transaction_mode()) {
+                expected_.push(Expected::Kind::describe);
+                out.send(frame.bytes);
+                return true;
+            }
+            fail_instead(without_statement(view->name), out);
+            return true;
+        }
+        const auto there = upstream_->by_sql.find(view->name);
+        if (there == upstream_->by_sql.end() || there->second != sql_level->second) {
+            const std::string mine_by_sql(view->name);
+            if (there != upstream_->by_sql.end())
+                inject_sql("DEALLOCATE " + quote_identifier(view->name), false, out, &mine_by_sql);
+            upstream_->by_sql.erase(mine_by_sql);
+            inject_sql(sql_level->second, false, out, &mine_by_sql);
+            upstream_->by_sql[mine_by_sql] = sql_level->second;
+        }
+        expected_.push(Expected::Kind::describe);
+        out.send(frame.bytes);
+        return true;
+    }
+    const std::string_view there = statement_on_server(mine->second, view->name, out);
+    expected_.push(Expected::Kind::describe);
+    std::string bytes;
+    frontend::describe(bytes, 'S', there);
+    out.send_copy(bytes);
+    return true;
+}
+
+bool PostgresConversation::on_execute(const Frame& frame, Orders& out) {
+    if (skip_to_sync_) return true;
+    const auto view = parse_execute(frame.body());
+    if (!view) {
+        violation(out, "malformed Execute message");
+        return true;
+    }
+    if (!need_server(out)) return false;
+    begin_exchange(out);
+    note_unsynced(Unsynced::bound);
+    Expected& entry = expected_.push(Expected::Kind::execute);
+    const PreparedRef portal = portal_of(view->portal);
+    if (!portal) {
+        note_request(false);  // a cursor made by SQL, or what we did not see
+    } else {
+        const Meaning& meaning = portal->meaning;
+        note_request(meaning.may_run_twice());
+        if (meaning.reading && !meaning.read) {
+            entry.reading = meaning.reading;
+            note_effects(meaning.effects());
+        }
+    }
+    out.send(frame.bytes);
+    return true;
+}
+
+bool PostgresConversation::on_close(const Frame& frame, Orders& out) {
+    if (skip_to_sync_) return true;
+    const auto view = parse_target(frame.body());
+    if (!view || (view->kind != 'S' && view->kind != 'P')) {
+        violation(out, "malformed Close message");
+        return true;
+    }
+    const bool statement = view->kind == 'S';
+    if (statement && !view->name.empty() && transaction_mode() && !by_sql_.contains(view->name)) {
+        // The shared one stays for others. Closing what does not exist is no error either.
+        Expected& entry = expected_.push(Expected::Kind::told);
+        backend::close_complete(entry.say().text);
+        if (const auto mine = statements_.find(std::string(view->name)); mine != statements_.end()) {
+            entry.undo = Expected::Undo::restore_statement;
+            entry.say().client_name = view->name;
+            entry.say().prepared = std::move(mine->second);
+            statements_.erase(mine);
+        }
+        if (expected_.size() == 1) tell_due(out);
+        return true;
+    }
+    if (!need_server(out)) return false;
+    begin_exchange(out);
+    note_unsynced(Unsynced::parsed);
+    if (statement && view->name.empty()) {
+        forget_unnamed();
+        upstream_->unnamed_of = 0;
+    } else if (statement) {
+        const std::string name(view->name);
+        statements_.erase(name);
+        by_sql_.erase(name);
+        upstream_->by_sql.erase(name);
+        upstream_->prepared.drop(name);
+    } else {
+        portals_.erase(std::string(view->name));
+    }
+    expected_.push(Expected::Kind::close);
+    out.send(frame.bytes);
+    return true;
+}
+
+}  // namespace breakwater::postgres

@@ -1,0 +1,150 @@
+// Growing: one connection attempt after another, as the endpoint's breaker and rate allow.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "proxy/pool/pool.hpp"
+
+namespace breakwater::pool {
+
+using topology::EndpointRef;
+using topology::Role;
+
+bool Pool::take_place(std::uint32_t limit) {
+    std::uint32_t total = shared_->total.load();
+    do {
+        if (total >= limit) return false;
+    } while (!shared_->total.compare_exchange_weak(total, total + 1));
+    return true;
+}
+
+void Pool::give_up_place() {
+    shared_->total--;
+    // Whoever has waited longest may connect in its stead; on another worker nobody else would tell it.
+    if (shared_->per_worker.size() < 2) return;
+    std::uint64_t oldest = waiters_.empty() ? kNobodyWaits : waiters_.front()->ticket_;
+    std::size_t to = context_.worker;
+    for (std::size_t w = 0; w < shared_->per_worker.size(); ++w) {
+        const std::uint64_t ticket = shared_->per_worker[w].oldest.load();
+        if (w == context_.worker || ticket >= oldest) continue;
+        oldest = ticket;
+        to = w;
+    }
+    if (to == context_.worker) return;
+    context_.post(to, [shared = shared_, to] {
+        if (Pool* pool = shared->per_worker[to].pool.load()) pool->schedule_pump();
+    });
+}
+
+void Pool::grow() {
+    const EndpointRef endpoint = pick_endpoint();
+    if (!endpoint) return;
+    std::size_t wanted = waiters_.size();
+    wanted = std::min<std::uint64_t>(wanted, allowance());
+    while (dials_.size() < wanted) {
+        if (!take_place(settings_->max_size)) return;
+        TimePoint when{};
+        if (!endpoint->may_connect(context_.reactor.now(), &when)) {
+            shared_->total--;
+            retry_dial_.at(when);
+            return;
+        }
+        dial(endpoint);
+    }
+}
+
+void Pool::dial(const EndpointRef& endpoint) {  // its place in shared_->total is taken
+    endpoint->connecting++;
+    // Known even if this fails: a server that accepts and then says nothing must not pass for one that is back.
+    if (!settings_->one_to_one) endpoint->suggest(identity_);
+    Protocol::Greeted greeted = context_.protocol->greet(*identity_);
+    const auto attempt = dials_.insert(dials_.end(), Attempt{});
+    const topology::EndpointSettings settings = endpoint->settings();
+    attempt->endpoint = endpoint;
+    attempt->begun = endpoint->epoch();
+    attempt->state = std::move(greeted.state);
+    attempt->dial = std::make_unique<net::Dial>(
+        context_.reactor, context_.resolver, settings.target, std::move(greeted.errand), settings.connect_timeout,
+        [this, attempt](net::Dial::Result result) { on_dialled(attempt, std::move(result)); });
+    attempt->dial->start();
+}
+
+void Pool::on_dialled(Attempts::iterator attempt, net::Dial::Result result) {
+    const EndpointRef endpoint = attempt->endpoint;
+    const TimePoint now = context_.reactor.now();
+    const resilience::Epoch begun = attempt->begun;
+    endpoint->connecting--;
+    std::shared_ptr<net::Dial> over = std::move(attempt->dial);
+    context_.reactor.defer([over] {});  // it must outlive its own callback
+    std::unique_ptr<UpstreamState> state = std::move(attempt->state);
+    dials_.erase(attempt);
+
+    if (result.fault) {
+        shared_->total--;
+        const Fault& fault = *result.fault;
+        const bool others = shared_->total.load() > 0;
+        if (fault.kind == FaultKind::saturated && others) {
+            retry_dial_.after(std::chrono::seconds(1));  // no outage: those we have serve on
+            return;
+        }
+        endpoint->on_connect_failed(now, fault, begun);
+        if (fault.kind == FaultKind::misconfigured) {
+            refuse_all(Refusal{Refusal::Reason::rejected_by_server, settings_->database,
+                               fmt::format("{}: {}", endpoint->address(), fault.why), fault.native});
+        }
+        return schedule_pump();
+    }
+    endpoint->on_connected();
+    if (!settings_->one_to_one) endpoint->remember(identity_);
+    const auto role = state->role();
+    if (role != UpstreamState::ServerRole::unknown)
+        endpoint->set_role(role == UpstreamState::ServerRole::primary ? Role::primary : Role::replica);
+    if (endpoint->role() == Role::replica && settings_->endpoints.size() > 1) {
+        shared_->total--;  // not the one we look for: the next endpoint is asked
+        return schedule_pump();
+    }
+    auto upstream = std::make_unique<Upstream>();
+    upstream->stream = std::move(result.stream);
+    upstream->in = std::move(result.rest);
+    upstream->endpoint = endpoint;
+    upstream->state = std::move(state);
+    upstream->born = now;
+    upstream->epoch = settings_->epoch;
+    adopt(std::move(upstream));
+}
+
+void Pool::adopt(std::unique_ptr<Upstream> upstream) {
+    Upstream& u = *upstream;
+    u.pool = this;
+    u.holder = nullptr;
+    all_.emplace(&u, std::move(upstream));
+    if (!context_.reactor.add(u.stream.fd(), u)) return destroy(u);
+    put_idle(u);
+}
+
+bool Pool::worn_out(const Upstream& upstream) const {
+    return upstream.epoch != settings_->epoch || upstream.hung_up ||
+           (settings_->max_lifetime.count() > 0 && context_.reactor.now() - upstream.born > settings_->max_lifetime);
+}
+
+void Pool::put_idle(Upstream& upstream) {
+    if (worn_out(upstream) || shared_->total.load() > settings_->max_size) {  // or a reload made the pool smaller
+        destroy(upstream);
+        return schedule_pump();
+    }
+    if (hand_over(upstream)) return;
+    if (context_.draining && waiters_.empty()) return destroy(upstream);  // those who wait are served still
+    upstream.idle_since = context_.reactor.now();
+    idle_.push_back(&upstream);
+    upstream.endpoint->idle++;
+    shared_->per_worker[context_.worker].idle++;
+    if (waiters_.empty()) {
+        // Somebody elsewhere may have begun to wait between our look and our entry.
+        for (std::size_t w = 0; w < shared_->per_worker.size(); ++w)
+            if (w != context_.worker && shared_->per_worker[w].oldest.load() != kNobodyWaits) return give(w);
+        return;
+    }
+    schedule_pump();
+}
+
+}  // namespace breakwater::pool

@@ -1,0 +1,254 @@
+// What the conversation orders, carried out: leases, counts, and what is lost.
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "proxy/session/memory.hpp"
+#include "proxy/session/session.hpp"
+#include "proxy/session/worker.hpp"
+
+namespace breakwater::session {
+
+using net::Io;
+using pool::Upstream;
+
+void Session::carry_out() {
+    Orders& orders = worker_.orders();
+    std::array<iovec, 16> pieces;
+    while (!orders.empty()) {
+        // The list is walked by index: an order may make the conversation add more at its end.
+        for (std::size_t i = 0; i < orders.ops().size() && phase_ != Phase::gone; ++i) {
+            const Orders::Op op = orders.ops()[i];
+            switch (op.kind) {
+                case Orders::Kind::send:
+                case Orders::Kind::reply: {
+                    int count = 0;
+                    while (i < orders.ops().size() && orders.ops()[i].kind == op.kind && count < 16) {
+                        const ByteView b = orders.bytes(orders.ops()[i]);
+                        pieces[static_cast<std::size_t>(count++)] = {const_cast<char*>(b.data()), b.size()};
+                        ++i;
+                    }
+                    --i;
+                    if (op.kind == Orders::Kind::send) {
+                        if (lease_ && !lost_) write_upstream(pieces.data(), count);
+                    } else {
+                        write_client(pieces.data(), count);
+                    }
+                    break;
+                }
+                case Orders::Kind::identify:
+                    identity_ = orders.identity();
+                    pool_ = &database_.pool_for(identity_);
+                    pool_->join();
+                    break;
+                case Orders::Kind::open:
+                    open_exchange(op.intent);
+                    break;
+                case Orders::Kind::close:
+                    close_exchange(op.left, op.outcome);
+                    break;
+                case Orders::Kind::started:
+                    request_begins();  // a further statement on a lease it keeps
+                    break;
+                case Orders::Kind::finished:
+                    count_finished(op.outcome);
+                    break;
+                case Orders::Kind::pinned:
+                    database_.stats().pinned(op.data);
+                    break;
+                case Orders::Kind::start_tls:
+                    demand_alpn_ = op.demand_alpn;
+                    begin_tls();
+                    break;
+                case Orders::Kind::cancel: {
+                    cancelling_ = true;
+                    worker_.cancel_anywhere(orders.cancel_key(), [&worker = worker_, id = id_] {
+                        worker.post([&worker, id] {
+                            if (Session* self = worker.find(id)) self->hang_up();
+                        });
+                    });
+                    break;
+                }
+                case Orders::Kind::fault:
+                    lost_ = true;
+                    lost_why_ = op.data;
+                    break;
+                case Orders::Kind::hang_up:
+                    if (phase_ == Phase::open) phase_ = Phase::closing;
+                    break;
+            }
+        }
+        orders.clear();
+        if (phase_ == Phase::gone) return;
+        if (lost_ && lease_) {
+            const std::string why = std::move(lost_why_);
+            upstream_lost(why);
+        }
+    }
+    if (phase_ == Phase::closing && !client_blocked()) hang_up();
+}
+
+void Session::request_begins() {
+    if (request_running_) return;
+    arm_deadline();
+    request_running_ = true;
+    request_start_ = worker_.reactor().now();
+}
+
+void Session::open_exchange(Intent) {
+    if (lease_) {
+        refeed_ = true;
+        return;
+    }
+    request_begins();  // waiting for a server is part of its time
+    was_held_ = was_held_ || pool_->was_held(*this);
+    Upstream* upstream = pool_->acquire(*this, liked_);
+    if (!upstream) {
+        waiting_ = true;
+        return;
+    }
+    start_lease(*upstream);
+    refeed_ = true;
+}
+
+void Session::start_lease(Upstream& upstream) {
+    lease_ = &upstream;
+    liked_ = &upstream;
+    replay_whole_ = true;
+    lost_ = false;
+    conversation_->on_opened(*upstream.state, worker_.orders());
+}
+
+void Session::on_lease(Upstream& upstream) {  // by the pool, from outside of any event of ours
+    waiting_ = false;
+    was_held_ = was_held_ || pool_->was_held(*this);
+    start_lease(upstream);
+    in_is_fresh_ = true;
+    carry_out();
+    pump();
+}
+
+void Session::on_refusal(const Refusal& refusal) {
+    waiting_ = false;
+    Stats::bump(database_.stats().requests_rejected);
+    request_running_ = false;
+    if (deadline_) deadline_->cancel();
+    retries_ = 0;
+    retried_ = was_held_ = false;
+    conversation_->on_refused(refusal, worker_.orders());
+    in_is_fresh_ = !in_.empty();
+    carry_out();
+    pump();
+}
+
+void Session::close_exchange(Left left, Outcome outcome) {
+    if (!lease_) return;
+    Upstream* upstream = std::exchange(lease_, nullptr);
+    // The client said goodbye in the middle of its own request: the server need not work on it any longer.
+    if (left == Left::broken && conversation_->wants_cancel_on_leave()) pool_->cancel(*upstream, {});
+    // Half-sent bytes, or bytes nobody asked for: not a connection to lend on.
+    if (!upstream->out.empty() || !upstream->in.empty()) left = Left::broken;
+    pool_->release(*upstream, left, outcome);
+}
+
+void Session::count_finished(Outcome outcome) {
+    Stats& stats = database_.stats();
+    ++finished_;
+    last_active_ = worker_.reactor().now();  // an idle time-out counts from the answer
+    if (request_running_) {
+        request_running_ = false;
+        stats.request_seconds.observe(worker_.reactor().now() - request_start_);
+    }
+    if (deadline_) deadline_->cancel();
+    if (lease_) {
+        if (outcome == Outcome::endpoint_fault) {
+            lease_->endpoint->on_fault(worker_.reactor().now(), "request failed", lease_->begun);
+        } else {
+            lease_->endpoint->on_ok();
+        }
+    }
+    if (outcome == Outcome::ok) {
+        Stats::bump(stats.requests_ok);
+        if (retried_ || was_held_) {
+            Stats::bump(stats.errors_avoided);
+            if (retried_) Stats::bump(stats.retries_ok);
+        }
+    } else {
+        Stats::bump(stats.requests_error);
+        if (retried_) Stats::bump(stats.retries_failed);
+    }
+    retried_ = was_held_ = false;
+    retries_ = 0;
+    if (lease_) {  // the next request of a kept lease starts with a clean sheet
+        lease_->replay.clear();
+        replay_whole_ = true;
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------- losses
+
+void Session::upstream_lost(const std::string& why) {
+    lost_ = false;
+    lost_why_.clear();
+    Upstream* upstream = std::exchange(lease_, nullptr);
+    if (!upstream) return;
+    upstream->hung_up = true;
+    std::string replay;
+    const auto endpoint = upstream->endpoint;
+    const bool was_mid_request = conversation_->in_exchange();
+    bool may_retry = replay_whole_ && was_mid_request && conversation_->retryable();
+    // A server that goes takes its connections with it one by one: the next of those that were there before this
+    // request is as dead as the first. They are no more than the pool has, and only the first one costs an attempt.
+    if (overdue_ && deadline_ && was_mid_request) may_retry = false;  // its time is over
+    const bool same_loss = retries_ > 0 && upstream->born < request_start_;
+    if (may_retry && !same_loss && retries_ >= database_.settings().retry_attempts) may_retry = false;
+    if (may_retry && !same_loss && !endpoint->may_retry(worker_.reactor().now())) {
+        may_retry = false;
+        Stats::bump(database_.stats().retries_denied);
+    }
+    if (may_retry) replay = std::move(upstream->replay);
+    pool_->lost(*upstream, why);
+    const std::string text = endpoint->address() + ": " + why;
+    if (conversation_->on_upstream_lost(may_retry, text, worker_.orders()) == Conversation::AfterLoss::retry) {
+        if (!same_loss) ++retries_;
+        retried_ = true;
+        in_.insert(0, replay);
+        in_is_fresh_ = true;
+    } else if (was_mid_request) {
+        request_running_ = false;
+        Stats::bump(database_.stats().requests_error);
+        if (deadline_) deadline_->cancel();
+        in_is_fresh_ = !in_.empty();
+    }
+    carry_out();
+    pump();
+}
+
+void Session::client_gone() {
+    if (phase_ == Phase::gone) return;
+    if (waiting_) {
+        pool_->forget(*this);
+        waiting_ = false;
+    }
+    if (lease_) {
+        Upstream* upstream = std::exchange(lease_, nullptr);
+        Left left = conversation_->left_behind();
+        if (!upstream->out.empty() || (!upstream->in.empty() && left == Left::clean)) left = Left::broken;
+        // Nobody waits for the answer: the server need not work on it any longer.
+        if (left == Left::broken && conversation_->wants_cancel_on_leave()) pool_->cancel(*upstream, {});
+        pool_->release(*upstream, left, Outcome::client_fault);
+    }
+    phase_ = Phase::gone;
+    worker_.reactor().remove(client_.fd(), *this);
+    client_.close();
+    worker_.end(*this);
+}
+
+void Session::hang_up() {
+    if (phase_ == Phase::gone) return;
+    client_gone();
+}
+
+}  // namespace breakwater::session
