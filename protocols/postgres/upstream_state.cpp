@@ -14,10 +14,10 @@ bool PostgresUpstream::on_idle_bytes(ByteView bytes) {
         if (frame.status != Frame::Status::whole) break;
         switch (frame.type) {
             case 'S': {  // a configuration reload at the server
-                const auto status = parse_parameter_status(frame.body());
-                if (!status) return false;
+                const auto told = parse_parameter_status(frame.body());
+                if (!told) return false;
                 auto changed = std::make_shared<Parameters>(*parameters);
-                (*changed)[std::string(status->name)] = status->value;
+                (*changed)[std::string(told->name)] = told->value;
                 parameters = std::move(changed);
                 break;
             }

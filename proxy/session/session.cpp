@@ -58,10 +58,8 @@ void Session::on_events(std::uint32_t events) {
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) client_eof_ = true;
     if ((events & EPOLLOUT) && client_blocked()) flush_client();
     if (client_eof_ && (waiting_ || (lease_ && conversation_->in_exchange())) && !client_blocked()) {
-        // A client that gives up while its request waits or runs is forgotten at once; what it sent before goes with
-        // it.
+        // A client that gives up while its request waits is forgotten at once; what it sent before goes with it.
         if (events & (EPOLLHUP | EPOLLERR) || waiting_ || !in_.empty()) return client_gone();
-        if (client_.ended()) return client_gone();
     }
     pump();
 }
@@ -128,6 +126,13 @@ bool Session::read_client() {
         io = client_.read(buffer + kept, Worker::kBufferSize - kept);
     }
     if (io.status == Io::Status::again) {
+        client_readable_ = false;
+        return false;
+    }
+    // A FIN in the middle of a request may be a client that only has nothing more to say: it is answered, for a second.
+    if (io.status == Io::Status::eof && lease_ && conversation_->in_exchange()) {
+        if (ended_at_ == net::TimePoint{}) ended_at_ = worker_.reactor().now();
+        in_.resize(kept);
         client_readable_ = false;
         return false;
     }
@@ -270,6 +275,7 @@ bool Session::read_upstream() {
         upstream.in.clear();
         feed_upstream(ByteView(buffer, kept + io.bytes));
     }
+    if (ended_at_ != net::TimePoint{} && !conversation_->in_exchange()) client_readable_ = true;  // to end, when told
     if (measure) database_.stats().overhead_seconds.observe(net::Clock::now() - from);
     return true;
 }

@@ -80,6 +80,7 @@ class Session final : public net::Watch, public pool::Waiter {
     std::string in_;                         // client bytes not taken yet
     std::string out_;                        // bytes the client has not taken yet
     std::size_t out_sent_ = 0;               // of out_, from its front
+    net::TimePoint ended_at_{};              // when the client said that no more will come, in the middle of a request
     net::TimePoint last_active_{}, request_start_{};
     std::unique_ptr<net::Timer> deadline_;
     const std::uint32_t id_;

@@ -145,6 +145,7 @@ void Session::sweep(net::TimePoint now) {
     if (phase_ == Phase::gone) return;
     const Settings& settings = database_.settings();
     if ((!identity_ || phase_ == Phase::closing) && now - last_active_ > settings.login_timeout) return hang_up();
+    if (ended_at_ != net::TimePoint{} && now - ended_at_ > std::chrono::seconds(1)) return hang_up();
     if (settings.idle_timeout.count() > 0 && identity_ && conversation_->idle() && !waiting_ &&
         now - last_active_ > settings.idle_timeout)
         drain();
