@@ -40,6 +40,7 @@ class Orders {
         open,       // find me a server; until on_opened or on_refused nothing more is read from the client
         close,      // done with that server
         finished,   // one request is answered: count it
+        entered,    // the client is logged in: what `open` began was no request, and is not counted
         started,    // a request has been sent to the server (latency starts)
         pinned,     // the lease is now kept across transactions, for this reason
         start_tls,  // after the replies so far: TLS handshake with the client
@@ -68,6 +69,7 @@ class Orders {
         op.left = left;
         op.outcome = outcome;
     }
+    void entered() { add(Kind::entered); }
     void started() { add(Kind::started); }
     void finished(Outcome outcome) { add(Kind::finished).outcome = outcome; }
     void pinned(const char* reason) { add(Kind::pinned).data = reason; }

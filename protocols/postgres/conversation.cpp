@@ -106,6 +106,7 @@ void PostgresConversation::enter(Orders& out) {
     backend::ready_for_query(bytes, 'I');
     out.reply_copy(bytes);
     login_.reset();
+    out.entered();
     const bool replication = !static_cast<const PostgresIdentity&>(*identity_).replication.empty();
     phase_ = replication ? Phase::tunnel : Phase::ready;
 }

@@ -49,6 +49,12 @@ void Session::carry_out() {
                 case Orders::Kind::close:
                     close_exchange(op.left, op.outcome);
                     break;
+                case Orders::Kind::entered:
+                    request_running_ = false;
+                    if (deadline_) deadline_->cancel();
+                    if (was_held_) Stats::bump(database_.stats().errors_avoided);
+                    was_held_ = false;
+                    break;
                 case Orders::Kind::started:
                     request_begins();  // a further statement on a lease it keeps
                     break;

@@ -22,7 +22,10 @@ struct Pair {
 TEST(Reactor, TimersFireInTheOrderOfTheirTimesAndNotWhenCancelled) {
     Reactor reactor;
     std::string order;
-    Timer c(reactor, [&] { order += 'c'; reactor.stop(); });
+    Timer c(reactor, [&] {
+        order += 'c';
+        reactor.stop();
+    });
     Timer a(reactor, [&] { order += 'a'; });
     Timer b(reactor, [&] { order += 'b'; });
     Timer never(reactor, [&] { order += '!'; });
@@ -47,7 +50,9 @@ TEST(Reactor, LettersOfManyThreadsAllArriveAndWhatTheyDeferComesBeforeTheNext) {
                 reactor.post([&] {
                     if (deferred != arrived) ++late;
                     ++arrived;
-                    reactor.defer([&] { if (++deferred == kThreads * kLetters) reactor.stop(); });
+                    reactor.defer([&] {
+                        if (++deferred == kThreads * kLetters) reactor.stop();
+                    });
                 });
         });
     reactor.run();

@@ -73,15 +73,23 @@ class PoolTest : public testing::Test {
     net::Reactor reactor;
     net::Resolver resolver;
     resilience::HoldQueue hold{{}};
-    PoolContext context{.reactor = reactor, .resolver = resolver, .protocol = &protocol, .hold = hold, .worker = 0,
+    PoolContext context{.reactor = reactor,
+                        .resolver = resolver,
+                        .protocol = &protocol,
+                        .hold = hold,
+                        .worker = 0,
                         .post = [this](std::size_t, std::function<void()> fn) { reactor.post(std::move(fn)); },
-                        .waited = [](Duration, bool) {}, .hold_expired = [] {}};
+                        .waited = [](Duration, bool) {},
+                        .hold_expired = [] {}};
     PoolSettings settings;
     topology::EndpointRef endpoint;
     IdentityRef identity = std::make_shared<Identity>("who");
     std::shared_ptr<PoolShared> shared = std::make_shared<PoolShared>(1);
     std::unique_ptr<Pool> pool;
-    net::Timer guard{reactor, [this] { ADD_FAILURE() << "took too long"; reactor.stop(); }};
+    net::Timer guard{reactor, [this] {
+                         ADD_FAILURE() << "took too long";
+                         reactor.stop();
+                     }};
 };
 
 TEST_F(PoolTest, AFreedUpstreamGoesToWhoeverWaitedLongest) {

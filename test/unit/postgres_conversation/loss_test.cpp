@@ -73,7 +73,8 @@ TEST(Loss, rollback_in_the_extended_protocol) {
     Script s = in_transaction();
     s.lost();
     s.client(query("SELECT 1")).outlined("E40001 ZE");
-    s.client(parse("", "ROLLBACK") + describe('S', "") + bind_to("") + execute() + sync()).outlined("1 t n 2 C(ROLLBACK) ZI");
+    s.client(parse("", "ROLLBACK") + describe('S', "") + bind_to("") + execute() + sync())
+        .outlined("1 t n 2 C(ROLLBACK) ZI");
     s.client(query("SELECT 1")).events("open");
     s.play();
 }
@@ -96,7 +97,8 @@ TEST(Loss, a_commit_in_flight_may_have_happened) {
 
 TEST(Loss, a_rollback_in_flight_is_one_either_way_but_not_what_follows) {
     Script s = in_transaction();
-    s.client(query("ROLLBACK") + query("INSERT INTO t VALUES (1)")).sends(query("ROLLBACK") + query("INSERT INTO t VALUES (1)"));
+    s.client(query("ROLLBACK") + query("INSERT INTO t VALUES (1)"))
+        .sends(query("ROLLBACK") + query("INSERT INTO t VALUES (1)"));
     s.lost().outlined("E08007 ZI E08007 ZI");
     s.play();
 }
@@ -117,7 +119,10 @@ TEST(Loss, parsed_and_described_is_no_loss) {
     s.client(parse("a", sql) + flush()).events("open").opens().sends(parse(name, sql) + flush());
     s.server(parsed()).tells(parsed());
     s.lost();
-    s.client(bind_to("a") + execute() + sync()).events("open").opens(1).sends(parse(name, sql) + bind_to(name) + execute() + sync());
+    s.client(bind_to("a") + execute() + sync())
+        .events("open")
+        .opens(1)
+        .sends(parse(name, sql) + bind_to(name) + execute() + sync());
     s.server(parsed() + bound() + done("SELECT 0")).tells(bound() + done("SELECT 0")).events("ok clean");
     s.play();
 }
@@ -187,7 +192,10 @@ TEST(Farewell, a_shutdown_is_a_loss_and_anything_else_is_passed_on) {
 TEST(Refused, the_statement_gets_the_error_and_the_client_stays) {
     Script s;
     s.client(query("SELECT 1")).events("open").refused(Reason::unavailable).outlined("E57P03 ZI");
-    s.client(parse("", "SELECT 1") + bind_to("") + sync()).events("open").refused(Reason::overloaded).outlined("E53300 ZI");
+    s.client(parse("", "SELECT 1") + bind_to("") + sync())
+        .events("open")
+        .refused(Reason::overloaded)
+        .outlined("E53300 ZI");
     s.client(query("SELECT 1")).events("open").opens().sends(query("SELECT 1"));
     s.server(done("SELECT 1")).tells(done("SELECT 1")).events("ok clean");
     s.play();
@@ -213,7 +221,8 @@ TEST(Drain, says_goodbye_between_transactions) {
 }
 
 TEST(BadInput, from_clients) {
-    for (const std::string& bytes : {std::string("Q\0\0\0\1", 5), msg('~'), msg('P'), msg('B'), msg('D'), msg('E'), msg('C')}) {
+    for (const std::string& bytes :
+         {std::string("Q\0\0\0\1", 5), msg('~'), msg('P'), msg('B'), msg('D'), msg('E'), msg('C')}) {
         Script s;
         s.client(bytes).outlined("E08P01").events("hang_up");
         s.play(false);
@@ -229,7 +238,8 @@ TEST(BadInput, a_huge_sync_in_a_lost_transaction) {
 }
 
 TEST(BadInput, from_servers) {
-    for (const std::string& bytes : {std::string("D\0\0\0\1", 5), parsed(), bound(), msg('~'), msg('Z'), row("1").replace(0, 1, "2")}) {
+    for (const std::string& bytes :
+         {std::string("D\0\0\0\1", 5), parsed(), bound(), msg('~'), msg('Z'), row("1").replace(0, 1, "2")}) {
         Script s;
         s.client(query("INSERT INTO t VALUES (1)")).events("open").opens().sends(query("INSERT INTO t VALUES (1)"));
         s.server(bytes).outlined("E08007 ZI").events("broke");

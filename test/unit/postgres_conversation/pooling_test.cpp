@@ -20,7 +20,8 @@ TEST(Simple, a_transaction_keeps_its_server) {
 }
 
 TEST(Simple, several_statements_and_an_error) {
-    const std::string q = query("SELECT 1; SELECT 1/0"), a = columns() + row("1") + complete("SELECT 1") + error("22012") + ready();
+    const std::string q = query("SELECT 1; SELECT 1/0"),
+                      a = columns() + row("1") + complete("SELECT 1") + error("22012") + ready();
     Script s;
     s.client(q).events("open").opens().sends(q).server(a).tells(a).events("client_fault clean");
     s.play();
@@ -31,7 +32,10 @@ TEST(Simple, a_large_query_streams_and_is_audited) {
     Script s;
     s.client(q).events("open");
     s.opens().sends(q);
-    s.server(columns() + row("x") + done("SELECT 1")).tells(columns() + row("x") + done("SELECT 1")).events("ok").sends_something();
+    s.server(columns() + row("x") + done("SELECT 1"))
+        .tells(columns() + row("x") + done("SELECT 1"))
+        .events("ok")
+        .sends_something();
     s.server(columns() + done("SELECT 0")).events("clean");
     s.play(false);
 }
@@ -49,7 +53,9 @@ TEST(Extended, named_statements_are_shared_between_clients) {
     // The first again, on a connection that does not have it.
     s.as(0).client(bind_to("a") + execute() + sync()).events("open");
     s.opens(1).sends(parse(name, sql) + bind_to(name) + execute() + sync());
-    s.server(parsed() + bound() + row("7") + done("SELECT 1")).tells(bound() + row("7") + done("SELECT 1")).events("ok clean");
+    s.server(parsed() + bound() + row("7") + done("SELECT 1"))
+        .tells(bound() + row("7") + done("SELECT 1"))
+        .events("ok clean");
     s.play();
 }
 
@@ -77,7 +83,10 @@ TEST(Extended, the_same_text_under_two_names_in_one_pipeline) {
 TEST(Extended, a_failed_parse_is_not_remembered) {
     const std::string bad = "SELECT nothing", name = shared(bad);
     Script s;
-    s.client(parse("a", bad) + describe('S', "a") + sync()).events("open").opens().sends(parse(name, bad) + describe('S', name) + sync());
+    s.client(parse("a", bad) + describe('S', "a") + sync())
+        .events("open")
+        .opens()
+        .sends(parse(name, bad) + describe('S', name) + sync());
     s.server(error("42703") + ready()).tells(error("42703") + ready()).events("client_fault clean");
     s.client(parse("a", bad) + sync()).events("open").opens().sends(parse(name, bad) + sync());
     s.server(parsed() + ready()).tells(parsed() + ready()).events("ok clean");
@@ -90,7 +99,10 @@ TEST(Extended, what_was_skipped_after_an_error_did_not_happen) {
     s.client(parse("a", sql) + sync()).events("open").opens().sends(parse(name, sql) + sync());
     s.server(parsed() + ready()).tells(parsed() + ready()).events("ok clean");
     // The fake ParseComplete of b and CloseComplete of a lie behind a failing Parse.
-    s.client(parse("", bad) + parse("b", sql) + close('S', "a") + sync()).events("open").opens().sends(parse("", bad) + sync());
+    s.client(parse("", bad) + parse("b", sql) + close('S', "a") + sync())
+        .events("open")
+        .opens()
+        .sends(parse("", bad) + sync());
     s.server(error("42703") + ready()).tells(error("42703") + ready()).events("client_fault clean");
     s.client(parse("b", sql) + bind_to("a") + execute() + sync()).events("open");
     s.opens().sends(bind_to(name) + execute() + sync()).tells(parsed());
@@ -111,7 +123,10 @@ TEST(Extended, a_name_given_twice_fails_as_in_the_server) {
 
 TEST(Extended, an_unknown_name_fails_and_the_rest_is_skipped) {
     Script s;
-    s.client(bind_to("nobody") + execute()).events("open").opens().sends(execute("breakwater_no_such_portal") + execute());
+    s.client(bind_to("nobody") + execute())
+        .events("open")
+        .opens()
+        .sends(execute("breakwater_no_such_portal") + execute());
     s.server(error("34000")).outlined("E26000");
     s.client(query("SELECT 1") + flush() + bind_to("", "", std::string(90000, 'v')) + sync()).sends(sync());
     s.server(ready()).tells(ready()).events("client_fault clean");
@@ -137,11 +152,15 @@ TEST(Extended, past_the_limit_the_oldest_is_closed) {
     Script s(options);
     s.client(parse("a", one) + sync()).events("open").opens().sends(parse(shared(one), one) + sync());
     s.server(parsed() + ready()).tells(parsed() + ready()).events("ok clean");
-    s.client(parse("b", two) + sync()).events("open").opens().sends(close('S', shared(one)) + parse(shared(two), two) + sync());
+    s.client(parse("b", two) + sync())
+        .events("open")
+        .opens()
+        .sends(close('S', shared(one)) + parse(shared(two), two) + sync());
     s.server(closed() + parsed() + ready()).tells(parsed() + ready()).events("ok clean");
     // The Close is skipped behind an error: the server still has it, and must not be given it again.
     s.client(parse("", "bad") + bind_to("a") + sync()).events("open");
-    s.opens().sends(parse("", "bad") + close('S', shared(two)) + parse(shared(one), one) + bind_to(shared(one)) + sync());
+    s.opens().sends(parse("", "bad") + close('S', shared(two)) + parse(shared(one), one) + bind_to(shared(one)) +
+                    sync());
     s.server(error("42601") + ready()).tells(error("42601") + ready()).events("client_fault clean");
     s.client(bind_to("b") + execute() + sync()).events("open").opens().sends(bind_to(shared(two)) + execute() + sync());
     s.server(bound() + done("SELECT 1")).tells(bound() + done("SELECT 1")).events("ok clean");
@@ -208,7 +227,13 @@ TEST(Copy, in_by_execute_swallows_an_early_sync) {
 TEST(Copy, out) {
     const std::string a = copy_out() + copy_data("1\n") + msg('c') + done("COPY 1");
     Script s;
-    s.client(query("COPY t TO STDOUT")).events("open").opens().sends(query("COPY t TO STDOUT")).server(a).tells(a).events("ok clean");
+    s.client(query("COPY t TO STDOUT"))
+        .events("open")
+        .opens()
+        .sends(query("COPY t TO STDOUT"))
+        .server(a)
+        .tells(a)
+        .events("ok clean");
     s.play();
 }
 
@@ -228,7 +253,13 @@ TEST(Settings, a_set_follows_its_client) {
 
 TEST(Settings, rollback_takes_a_set_back_and_set_local_ends_with_its_transaction) {
     Script s;
-    s.client(query("BEGIN")).events("open").opens(0).sends(query("BEGIN")).server(done("BEGIN", 'T')).tells(done("BEGIN", 'T')).events("ok");
+    s.client(query("BEGIN"))
+        .events("open")
+        .opens(0)
+        .sends(query("BEGIN"))
+        .server(done("BEGIN", 'T'))
+        .tells(done("BEGIN", 'T'))
+        .events("ok");
     s.passes(query("SET work_mem = '1MB'"), done("SET", 'T'), "ok");
     s.passes(query("SET LOCAL jit = off"), done("SET", 'T'), "ok");
     s.passes(query("ROLLBACK"), done("ROLLBACK"), "ok clean");

@@ -19,7 +19,8 @@
 namespace breakwater::postgres::transcript {
 
 // --- messages
-inline std::string msg(char type, const std::function<void(Writer&)>& fill = [](Writer&) {}) {
+inline std::string msg(
+    char type, const std::function<void(Writer&)>& fill = [](Writer&) {}) {
     std::string out;
     Writer w(out);
     w.begin(type);
@@ -27,7 +28,9 @@ inline std::string msg(char type, const std::function<void(Writer&)>& fill = [](
     w.end();
     return out;
 }
-inline std::string query(std::string_view sql) { return msg('Q', [&](Writer& w) { w.str(sql); }); }
+inline std::string query(std::string_view sql) {
+    return msg('Q', [&](Writer& w) { w.str(sql); });
+}
 inline std::string parse(std::string_view name, std::string_view sql) {
     return msg('P', [&](Writer& w) { w.str(name).str(sql).i16(0); });
 }
@@ -36,26 +39,38 @@ inline std::string bind_to(std::string_view name, std::string_view portal = "", 
         w.str(portal).str(name).i16(0).i16(1).i32(static_cast<std::uint32_t>(value.size())).bytes(value).i16(0);
     });
 }
-inline std::string describe(char kind, std::string_view name) { return msg('D', [&](Writer& w) { w.u8(kind).str(name); }); }
-inline std::string close(char kind, std::string_view name) { return msg('C', [&](Writer& w) { w.u8(kind).str(name); }); }
+inline std::string describe(char kind, std::string_view name) {
+    return msg('D', [&](Writer& w) { w.u8(kind).str(name); });
+}
+inline std::string close(char kind, std::string_view name) {
+    return msg('C', [&](Writer& w) { w.u8(kind).str(name); });
+}
 inline std::string execute(std::string_view portal = "", std::uint32_t rows = 0) {
     return msg('E', [&](Writer& w) { w.str(portal).i32(rows); });
 }
 inline std::string sync() { return msg('S'); }
 inline std::string flush() { return msg('H'); }
-inline std::string copy_data(std::string_view bytes) { return msg('d', [&](Writer& w) { w.bytes(bytes); }); }
+inline std::string copy_data(std::string_view bytes) {
+    return msg('d', [&](Writer& w) { w.bytes(bytes); });
+}
 inline std::string copy_done() { return msg('c'); }
 inline std::string terminate() { return msg('X'); }
 
-inline std::string ready(char status = 'I') { return msg('Z', [&](Writer& w) { w.u8(status); }); }
-inline std::string complete(std::string_view tag) { return msg('C', [&](Writer& w) { w.str(tag); }); }
+inline std::string ready(char status = 'I') {
+    return msg('Z', [&](Writer& w) { w.u8(status); });
+}
+inline std::string complete(std::string_view tag) {
+    return msg('C', [&](Writer& w) { w.str(tag); });
+}
 inline std::string done(std::string_view tag, char status = 'I') { return complete(tag) + ready(status); }
 inline std::string parsed() { return msg('1'); }
 inline std::string bound() { return msg('2'); }
 inline std::string closed() { return msg('3'); }
 inline std::string no_data() { return msg('n'); }
 inline std::string suspended() { return msg('s'); }
-inline std::string columns() { return msg('T', [](Writer& w) { w.i16(1).str("n").i32(0).i16(0).i32(23).i16(4).i32(0).i16(0); }); }
+inline std::string columns() {
+    return msg('T', [](Writer& w) { w.i16(1).str("n").i32(0).i16(0).i32(23).i16(4).i32(0).i16(0); });
+}
 inline std::string row(std::string_view value) {
     return msg('D', [&](Writer& w) { w.i16(1).i32(static_cast<std::uint32_t>(value.size())).bytes(value); });
 }
@@ -65,8 +80,12 @@ inline std::string row3(std::string_view a, std::string_view b, std::string_view
         for (const auto& v : {a, b, c}) w.i32(static_cast<std::uint32_t>(v.size())).bytes(v);
     });
 }
-inline std::string copy_in() { return msg('G', [](Writer& w) { w.u8('\0').i16(0); }); }
-inline std::string copy_out() { return msg('H', [](Writer& w) { w.u8('\0').i16(0); }); }
+inline std::string copy_in() {
+    return msg('G', [](Writer& w) { w.u8('\0').i16(0); });
+}
+inline std::string copy_out() {
+    return msg('H', [](Writer& w) { w.u8('\0').i16(0); });
+}
 inline std::string parameter(std::string_view name, std::string_view value) {
     return msg('S', [&](Writer& w) { w.str(name).str(value); });
 }
@@ -105,7 +124,8 @@ inline std::string outline(std::string_view bytes) {
 
 // Random keys do not compare.
 inline std::string without_secrets(std::string bytes) {
-    for (const auto& [head, size] : {std::pair{std::string("K\0\0\0\x0c", 5), 4}, {std::string("K\0\0\0\x28", 5), 32}}) {
+    for (const auto& [head, size] :
+         {std::pair{std::string("K\0\0\0\x0c", 5), 4}, {std::string("K\0\0\0\x28", 5), 32}}) {
         const std::size_t at = bytes.find(head);
         if (at != std::string::npos && at + 9 + size <= bytes.size()) bytes.replace(at + 9, size, size, '*');
     }
@@ -126,7 +146,7 @@ struct Step {
 
 // How a script's bytes are cut.
 struct Cut {
-    std::size_t every = 0;      // pieces of this size; 0: whole
+    std::size_t every = 0;            // pieces of this size; 0: whole
     std::size_t step = ~0UL, at = 0;  // or this step in two
 };
 
@@ -135,10 +155,16 @@ class Script {
     explicit Script(Options options = {}, bool known = true) : options_(std::move(options)), known_(known) {
         if (options_.database.empty()) options_.database = "orders";
     }
-    Script& as(int who) { who_ = who; return *this; }
+    Script& as(int who) {
+        who_ = who;
+        return *this;
+    }
     Script& client(std::string bytes) { return add(Step::Kind::client, std::move(bytes)); }
     Script& server(std::string bytes) { return add(Step::Kind::server, std::move(bytes)); }
-    Script& opens(int upstream = 0) { add(Step::Kind::opens, {}).steps_.back().upstream = upstream; return *this; }
+    Script& opens(int upstream = 0) {
+        add(Step::Kind::opens, {}).steps_.back().upstream = upstream;
+        return *this;
+    }
     Script& lost() { return add(Step::Kind::lost, {}); }
     Script& refused(Refusal::Reason reason) {
         add(Step::Kind::refuse, {}).steps_.back().refusal = {reason, "orders", "no usable endpoint", {}};
@@ -148,16 +174,39 @@ class Script {
         add(Step::Kind::act, {}).steps_.back().act = std::move(what);
         return *this;
     }
-    Script& sends(std::string bytes) { steps_.back().sends += bytes; return *this; }
-    Script& tells(std::string bytes) { steps_.back().tells += bytes; return *this; }
-    Script& outlined(std::string text) { steps_.back().tells = std::move(text); steps_.back().by_outline = true; return *this; }
-    Script& events(std::string text) { steps_.back().events = std::move(text); return *this; }
-    Script& sends_something() { steps_.back().check_sends = false; return *this; }
+    Script& sends(std::string bytes) {
+        steps_.back().sends += bytes;
+        return *this;
+    }
+    Script& tells(std::string bytes) {
+        steps_.back().tells += bytes;
+        return *this;
+    }
+    Script& outlined(std::string text) {
+        steps_.back().tells = std::move(text);
+        steps_.back().by_outline = true;
+        return *this;
+    }
+    Script& events(std::string text) {
+        steps_.back().events = std::move(text);
+        return *this;
+    }
+    Script& sends_something() {
+        steps_.back().check_sends = false;
+        return *this;
+    }
     // A plain exchange: the query goes through as it is, and so does the answer.
     Script& passes(const std::string& from_client, const std::string& from_server, std::string events_after) {
-        return client(from_client).sends(from_client).server(from_server).tells(from_server).events(std::move(events_after));
+        return client(from_client)
+            .sends(from_client)
+            .server(from_server)
+            .tells(from_server)
+            .events(std::move(events_after));
     }
-    Script& login(const std::vector<Setting>& settings) { settings_ = settings; return *this; }
+    Script& login(const std::vector<Setting>& settings) {
+        settings_ = settings;
+        return *this;
+    }
 
     // Throws nothing, reports through gtest. `grind`: in all cuts.
     void play(bool grind = true) {
@@ -197,7 +246,8 @@ class Script {
         if (known_) {
             auto settings = std::make_shared<Settings>();
             for (const Setting& s : settings_) (*settings)[s.name] = s.value;
-            database.learn_login(database.identity("ann", "orders")->key, settings, std::make_shared<const Parameters>());
+            database.learn_login(database.identity("ann", "orders")->key, settings,
+                                 std::make_shared<const Parameters>());
         }
         for (std::size_t i = 0; i < steps_.size(); ++i) {
             const Step& step = steps_[i];
@@ -261,15 +311,16 @@ class Script {
                     feed_client(client, upstreams, heard);
                     break;
             }
-            const std::string where = "step " + std::to_string(i) + " (cut every " + std::to_string(cut.every) + ", step " +
-                                      std::to_string(cut.step) + " at " + std::to_string(cut.at) + ")";
+            const std::string where = "step " + std::to_string(i) + " (cut every " + std::to_string(cut.every) +
+                                      ", step " + std::to_string(cut.step) + " at " + std::to_string(cut.at) + ")";
             if (step.check_sends) {
                 EXPECT_EQ(heard.sends, step.sends) << where << ": to the server";
             }
             if (step.by_outline) {
                 EXPECT_EQ(outline(heard.tells), step.tells) << where << ": to the client";
             } else {
-                EXPECT_EQ(without_secrets(heard.tells), step.tells) << where << ": to the client: " << outline(heard.tells);
+                EXPECT_EQ(without_secrets(heard.tells), step.tells)
+                    << where << ": to the client: " << outline(heard.tells);
             }
             EXPECT_EQ(heard.events, step.events) << where;
             if (testing::Test::HasFailure()) return;
@@ -335,6 +386,7 @@ class Script {
                     heard.tells += orders_.bytes(op);
                     break;
                 case Orders::Kind::identify:
+                case Orders::Kind::entered:
                 case Orders::Kind::started:
                     break;
                 case Orders::Kind::open:
@@ -347,7 +399,9 @@ class Script {
                     client.lease = -1;
                     break;
                 case Orders::Kind::finished:
-                    event(op.outcome == Outcome::ok ? "ok" : op.outcome == Outcome::client_fault ? "client_fault" : "fault");
+                    event(op.outcome == Outcome::ok             ? "ok"
+                          : op.outcome == Outcome::client_fault ? "client_fault"
+                                                                : "fault");
                     client.replay.clear();
                     client.replay_whole = true;
                     break;
