@@ -289,6 +289,7 @@ databases:
     client: {{auth: trust, max_connections: 20000}}
     upstream: {{tls: {{mode: disable}}}}
     pool: {{mode: {self.mode}, max_size: {self.pool_size}}}
+    resilience: {{connect_rate: {{per_second: 1000, burst: 1000}}}}  # the peers have no storm guard to wait for
 """)
 
     def command(self):
