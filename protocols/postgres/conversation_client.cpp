@@ -139,8 +139,11 @@ bool PostgresConversation::on_query(const Frame& frame, Orders& out) {
         settle(out);
         if (settling_) return false;
     }
-    const Meaning meaning =
-        pins_ & (1U << static_cast<unsigned>(Pin::encoding)) ? Meaning{} : understand(*text, lex_options());
+    Meaning meaning;
+    if (!(pins_ & (1U << static_cast<unsigned>(Pin::encoding)))) {
+        const auto plain = understand_at_sight(*text);
+        meaning = plain ? *plain : understand(*text, lex_options());
+    }
     if (meaning.reading && !prepare_names(meaning, true, out)) return false;
     begin_exchange(out);
     note_request(meaning.may_run_twice());

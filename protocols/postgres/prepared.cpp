@@ -33,14 +33,7 @@ std::string digest_name(std::string_view text, std::string_view types) {
 }  // namespace
 
 Meaning understand(std::string_view text, sql::LexOptions options) {
-    switch (sql::quick(text)) {
-        case sql::Quick::plain_read:
-            return {.read = true, .reading = nullptr};
-        case sql::Quick::plain_write:
-            return {.read = false, .reading = nullptr};
-        case sql::Quick::needs_analysis:
-            break;
-    }
+    if (auto plain = understand_at_sight(text)) return *plain;
     auto reading = std::make_shared<Reading>();
     reading->text = text;
     reading->analysis = sql::analyze(reading->text, options);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -28,6 +29,12 @@ struct Meaning {
     sql::Effects effects() const { return reading ? reading->analysis.all : sql::Effects{}; }
 };
 Meaning understand(std::string_view text, sql::LexOptions options);
+// The same for nearly all traffic, without allocating or options; nothing when a closer look is needed.
+inline std::optional<Meaning> understand_at_sight(std::string_view text) {
+    const sql::Quick quick = sql::quick(text);
+    if (quick == sql::Quick::needs_analysis) return std::nullopt;
+    return Meaning{.read = quick == sql::Quick::plain_read, .reading = nullptr};
+}
 
 struct Prepared {
     std::string text;
