@@ -218,6 +218,7 @@ void PostgresConversation::give_back(Orders& out, Left left) {
 }
 
 void PostgresConversation::lost_sight() {
+    set_names_.clear();
     upstream_ = nullptr;
     settling_ = auditing_ = false;
     audit_pins_ = audit_settings_ = false;

@@ -132,6 +132,7 @@ class PostgresConversation final : public Conversation {
     // --- effects (conversation_effects.cpp)
     void apply(const sql::Statement& statement, std::string_view tag, Orders* out);
     void apply_set(const sql::SetOp& op, Orders* out);
+    void take_reported();
     void end_transaction(bool committed);
     void pin(Pin pin, Orders* out);
     bool pinned() const { return pins_ != 0; }
@@ -156,6 +157,7 @@ class PostgresConversation final : public Conversation {
     // what this client wants
     SettingsRef start_ = no_settings();  // of its start-up message: RESET returns there
     SettingsRef wanted_ = no_settings(), wanted_before_ = no_settings();
+    std::vector<std::string> set_names_;                       // since the last ReadyForQuery
     ParametersRef told_;                                       // the parameters it has been told
     std::unordered_map<std::string, PreparedRef> statements_;  // protocol level, by its own names
     std::map<std::string, std::string, std::less<>> by_sql_;   // SQL level: name -> PREPARE text

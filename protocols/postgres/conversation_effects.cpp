@@ -1,5 +1,7 @@
 // What finished statements did to the session: settings, names, pins. Where we cannot know (code we cannot see into, a
 // savepoint rolled back over a SET), the server is asked after the transaction: the audit.
+#include <algorithm>
+
 #include "protocols/postgres/conversation.hpp"
 
 namespace breakwater::postgres {
@@ -102,6 +104,7 @@ void PostgresConversation::apply_set(const sql::SetOp& op, Orders* out) {
             }
             upstream_->have = with(upstream_->have, op.name, *op.value);
             wanted_ = with(wanted_, op.name, *op.value);
+            set_names_.push_back(op.name);
             if (op.name == "client_encoding" && !sql::ascii_safe_encoding(*op.value)) pin(Pin::encoding, out);
             if (op.name == "session_authorization") {  // takes the role back with it
                 upstream_->have = without(upstream_->have, "role");
@@ -132,6 +135,22 @@ void PostgresConversation::apply_set(const sql::SetOp& op, Orders* out) {
             return;
         }
     }
+}
+
+// What was just set, as the server reports it: `SET datestyle = ymd` changes half of a value and is reported whole.
+void PostgresConversation::take_reported() {
+    for (const std::string& name : set_names_) {
+        if (!wanted_->contains(name)) continue;
+        const auto same_name = [&](const auto& reported) {
+            return std::equal(reported.first.begin(), reported.first.end(), name.begin(), name.end(),
+                              [](char a, char b) { return (a >= 'A' && a <= 'Z' ? a + 32 : a) == b; });
+        };
+        const auto reported = std::find_if(upstream_->parameters->begin(), upstream_->parameters->end(), same_name);
+        if (reported == upstream_->parameters->end()) continue;
+        upstream_->have = with(upstream_->have, name, reported->second);
+        wanted_ = with(wanted_, name, reported->second);
+    }
+    set_names_.clear();
 }
 
 void PostgresConversation::end_transaction(bool committed) {

@@ -377,6 +377,7 @@ bool PostgresConversation::on_ready_over(Orders& out) {
     const bool error = std::exchange(error_since_ready_, false);
     deadline_passed_ = false;
     out.finished(error ? Outcome::client_fault : Outcome::ok);
+    if (!set_names_.empty()) take_reported();
     if (upstream_->status == 'I') {
         end_transaction(!error);
         if (expected_.empty()) commit_sent_ = rollback_sent_ = false;

@@ -5,6 +5,7 @@
 namespace breakwater::postgres {
 
 namespace {
+constexpr std::string_view kDateStyle = "datestyle";
 constexpr std::string_view kRole = "role", kSessionAuthorization = "session_authorization";
 bool is_identity(std::string_view name) { return name == kRole || name == kSessionAuthorization; }
 
@@ -79,6 +80,9 @@ std::string settle_sql(const Settings& have, const Settings& want, bool distrust
     const bool drop_identity = identity || have.contains(kRole) || have.contains(kSessionAuthorization);
     if (drop_identity) sql += "RESET SESSION AUTHORIZATION;RESET ROLE;";
     if (distrust) sql += "RESET ALL;";
+    // A DateStyle may name half of it ("ymd"), and then means that half of what was before: of the default, here.
+    if (!distrust && differs(kDateStyle) && have.contains(kDateStyle) && want.contains(kDateStyle))
+        sql += "RESET datestyle;";
     for (const auto& [name, value] : have) {
         if (!distrust && !is_identity(name) && !want.contains(name)) sql += "RESET " + quote_setting(name) + ";";
     }

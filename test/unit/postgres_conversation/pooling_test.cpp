@@ -237,6 +237,18 @@ TEST(Copy, out) {
     s.play();
 }
 
+// Half a DateStyle keeps the other half: what the server reports is what goes to the next connection.
+TEST(Settings, half_a_date_style_is_taken_whole_from_the_report) {
+    Script s;
+    const std::string answer = complete("SET") + parameter("DateStyle", "ISO, YMD") + ready();
+    s.client(query("SET datestyle TO ymd")).events("open").opens(0).sends(query("SET datestyle TO ymd"));
+    s.server(answer).tells(answer).events("ok clean");
+    s.client(query("SELECT 1")).events("open");
+    s.opens(1).sends(query("SELECT pg_catalog.set_config('datestyle','ISO, YMD',false);"));
+    s.server(parameter("DateStyle", "ISO, YMD") + done("SELECT 1")).sends(query("SELECT 1"));
+    s.play();
+}
+
 TEST(Settings, a_set_follows_its_client) {
     Script s;
     s.client(query("SET work_mem = '1MB'")).events("open").opens(0).sends(query("SET work_mem = '1MB'"));

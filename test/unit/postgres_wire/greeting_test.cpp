@@ -266,7 +266,7 @@ TEST(Greeting, hostile_servers) {
         {"another's nonce", offer(false) + challenge, FaultKind::protocol},
         {"content without proof", offer(false) + ok(), FaultKind::misconfigured},
         {"channel binding without TLS", offer(true), FaultKind::protocol},
-        {"no mechanism", made(backend::authentication_sasl, std::vector<std::string_view>{}), FaultKind::misconfigured},
+        {"no mechanism", made(backend::authentication_sasl, std::vector<std::string_view>{}), FaultKind::protocol},
         {"unknown mechanism", made(backend::authentication_sasl, std::vector<std::string_view>{"OAUTHBEARER"}),
          FaultKind::misconfigured},
         {"kerberos", "R\0\0\0\10\0\0\0\7"s, FaultKind::misconfigured},
