@@ -120,6 +120,12 @@ Conversation::AfterLoss PostgresConversation::on_upstream_lost(bool may_retry, s
     wanted_ = wanted_before_;
     const bool ours_only = (settling || auditing) && !pins && status == 'I';
     take_back(expected_.size());  // what the lost answers would have made so
+    if (mid_message) {            // within a message no error can be told
+        if (asked) out.finished(Outcome::endpoint_fault);
+        out.hang_up();
+        phase_ = Phase::over;
+        return AfterLoss::told;
+    }
     if (may_retry && asked) {
         expected_.clear();
         skip_to_sync_ = sync_due_ = error_since_ready_ = false;
@@ -136,9 +142,8 @@ Conversation::AfterLoss PostgresConversation::on_upstream_lost(bool may_retry, s
         return AfterLoss::told;
     }
     constexpr auto kListen = static_cast<std::uint8_t>(1U << static_cast<unsigned>(Pin::listen));
-    if (mid_message || (pins & kListen) || (client_rest_ > 0 && !client_rest_drop_ && mid_message)) {
-        // In the middle of a message no error can be told; and who waits for notifications would wait for ever.
-        if (!mid_message) out.reply_copy(refusal_bytes(Reason::state_lost, reason, true));
+    if (pins & kListen) {  // who waits for notifications would wait for ever
+        out.reply_copy(refusal_bytes(Reason::state_lost, reason, true));
         if (asked) out.finished(Outcome::endpoint_fault);
         out.hang_up();
         phase_ = Phase::over;

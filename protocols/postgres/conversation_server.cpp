@@ -134,7 +134,7 @@ bool PostgresConversation::server_message(const Frame& frame, Orders& out) {
         case 'N':
             return !swallow;
         case 'A':
-            return true;
+            return phase_ == Phase::ready;
         case 'S': {
             const auto status = parse_parameter_status(frame.body());
             if (!status) return server_broke("a malformed ParameterStatus", out);
