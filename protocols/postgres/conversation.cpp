@@ -236,7 +236,8 @@ void PostgresConversation::say_goodbye(Orders& out) {
 }
 
 void PostgresConversation::violation(Orders& out, std::string_view what) {
-    out.reply_copy(error_for("08P01", database_.options().database, what, Ending::closes));
+    const bool within_a_message = server_rest_ > 0 && !server_rest_drop_;  // no error can be told there
+    if (!within_a_message) out.reply_copy(error_for("08P01", database_.options().database, what, Ending::closes));
     out.hang_up();
     phase_ = Phase::over;
 }
