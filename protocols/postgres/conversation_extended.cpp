@@ -148,7 +148,8 @@ bool PostgresConversation::on_parse(const Frame& frame, Orders& out) {
 // Sees to it that the connection has the statement, and says by which name.
 std::string_view PostgresConversation::statement_on_server(const PreparedRef& prepared, std::string_view client_name,
                                                            Orders& out) {
-    const std::string name = transaction_mode() ? prepared->name : std::string(client_name);
+    const std::string own(transaction_mode() ? std::string_view{} : client_name);
+    const std::string& name = transaction_mode() ? prepared->name : own;
     const std::string_view stays = transaction_mode() ? std::string_view(prepared->name) : client_name;
     if (upstream_->prepared.use(name)) return stays;
     for (std::size_t i = 0; i < expected_.size(); ++i) {  // on its way
@@ -259,13 +260,10 @@ bool PostgresConversation::on_bind(const Frame& frame, Orders& out) {
         pass_client(frame, out);
         return true;
     }
-    std::string head;
-    head.push_back('B');
-    head.append(4, '\0');
-    store_be32(head.data() + 1, static_cast<std::uint32_t>(frame.size - 1 - name.size() + there.size()));
-    head.append(portal).push_back('\0');
-    head.append(there).push_back('\0');
-    out.send_copy(head);
+    char head[kHeader] = {'B'};
+    store_be32(head + 1, static_cast<std::uint32_t>(frame.size - 1 - name.size() + there.size()));
+    constexpr ByteView kEnd("", 1);
+    for (const ByteView piece : {ByteView(head, sizeof head), portal, kEnd, there, kEnd}) out.send_copy(piece);
     out.send(body.substr(name_end + 1));
     client_rest_ = frame.size - frame.bytes.size();
     client_rest_drop_ = false;

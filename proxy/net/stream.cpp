@@ -5,10 +5,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 namespace breakwater::net {
+
+namespace {
+constexpr std::size_t kJoin = 2048;
+}  // namespace
 
 Stream& Stream::operator=(Stream&& other) noexcept {
     if (this != &other) {
@@ -84,6 +90,20 @@ Io Stream::write(const iovec* pieces, int count) {
             }
         }
         return {Io::Status::ok, total, false};
+    }
+    // Small pieces are joined first: copying some hundred bytes costs less than a gathering call.
+    char joined[kJoin];
+    iovec whole{joined, 0};
+    if (count > 1) {
+        for (int i = 0; i < count && whole.iov_len <= kJoin; ++i) {
+            if (pieces[i].iov_len <= kJoin - whole.iov_len)
+                std::memcpy(joined + whole.iov_len, pieces[i].iov_base, pieces[i].iov_len);
+            whole.iov_len = std::min(kJoin + 1, whole.iov_len + pieces[i].iov_len);
+        }
+        if (whole.iov_len <= kJoin) {
+            pieces = &whole;
+            count = 1;
+        }
     }
     for (;;) {
         ssize_t n;
