@@ -6,7 +6,8 @@
 namespace breakwater::topology {
 
 namespace {
-constexpr auto kLookAnyway = std::chrono::seconds(10);          // with no connection open, nobody else would notice
+constexpr auto kLookAnyway = std::chrono::seconds(10);  // with no connection open, nobody else would notice
+constexpr int kWakesInARow = 5;
 constexpr auto kBetweenLooks = std::chrono::milliseconds(200);  // however many connections are lost at once
 }  // namespace
 
@@ -96,6 +97,13 @@ void Watcher::on_login(std::optional<resilience::Permit> permit, resilience::Epo
     const auto now = reactor_.refresh_now();
     const Fault* fault = result.fault ? &*result.fault : nullptr;
     refused_ = fault && fault->why == std::strerror(ECONNREFUSED);
+    // A server that has just come back may drop its first callers: after a wake that came to nothing the next probe
+    // that is accepted may wake again, a few times. One that never refuses is never woken for, and keeps to its ladder.
+    if (!fault) {
+        wakes_ = 0;
+    } else if (!refused_ && fault->kind == FaultKind::network && wakes_ > 0 && wakes_ < kWakesInARow) {
+        refused_ = true;
+    }
     if (!fault && state_) {
         const auto role = state_->role();
         if (role != UpstreamState::ServerRole::unknown)
@@ -150,7 +158,10 @@ void Watcher::probe() {
                                                finish(probing_);
                                                const bool was_refused = refused_;
                                                refused_ = result.fault.has_value();
-                                               if (was_refused && !refused_) endpoint_->wake(reactor_.refresh_now());
+                                               if (was_refused && !refused_) {
+                                                   ++wakes_;
+                                                   endpoint_->wake(reactor_.refresh_now());
+                                               }
                                                schedule();
                                            });
     probing_->start();
