@@ -97,6 +97,8 @@ class PostgresConversation final : public Conversation {
         if (what > unsynced_) unsynced_ = what;
     }
     void note_effects(sql::Effects effects);
+    void bring_unnamed(Orders& out);
+    void bring_by_sql(const std::string& name, const std::string& text, Orders& out);
     std::string_view statement_on_server(const PreparedRef& prepared, std::string_view client_name, Orders& out);
     bool prepare_names(const Meaning& meaning, bool simple, Orders& out);
     void inject_sql(const std::string& text, bool simple, Orders& out, const std::string* name = nullptr);

@@ -174,6 +174,34 @@ std::string_view PostgresConversation::statement_on_server(const PreparedRef& pr
     return stays;
 }
 
+// The client's unnamed statement, parsed on another connection or wiped by a query of ours, comes onto this one.
+void PostgresConversation::bring_unnamed(Orders& out) {
+    std::string bytes;
+    Writer(bytes)
+        .begin('P')
+        .str("")
+        .str(unnamed_->text)
+        .i16(static_cast<std::int32_t>(unnamed_->types.size() / 4))
+        .bytes(unnamed_->types)
+        .end();
+    out.send_copy(bytes);
+    expected_.push(Expected::Kind::our_parse).unnamed = true;
+    upstream_->unnamed_of = unnamed_mark();
+}
+
+// What the client prepared by SQL and now uses by message comes onto this connection, in place of another's of that
+// name.
+void PostgresConversation::bring_by_sql(const std::string& name, const std::string& text, Orders& out) {
+    const auto there = upstream_->by_sql.find(name);
+    if (there != upstream_->by_sql.end()) {
+        if (there->second == text) return;
+        inject_sql("DEALLOCATE " + quote_identifier(name), false, out, &name);
+        upstream_->by_sql.erase(name);
+    }
+    inject_sql(text, false, out, &name);
+    upstream_->by_sql[name] = text;
+}
+
 bool PostgresConversation::on_bind(const Frame& frame, Orders& out) {
     if (skip_to_sync_) {
         client_rest_ = frame.size - frame.bytes.size();
@@ -204,18 +232,7 @@ bool PostgresConversation::on_bind(const Frame& frame, Orders& out) {
     if (name.empty()) {
         if (upstream_->unnamed_of != unnamed_mark() &&
             unnamed_) {  // parsed on another connection, or one a query of ours wiped
-            std::string bytes;
-            Writer(bytes)
-                .begin('P')
-                .str("")
-                .str(unnamed_->text)
-                .i16(static_cast<std::int32_t>(unnamed_->types.size() / 4))
-                .bytes(unnamed_->types)
-                .end();
-            out.send_copy(bytes);
-            Expected& entry = expected_.push(Expected::Kind::our_parse);
-            entry.unnamed = true;
-            upstream_->unnamed_of = unnamed_mark();
+            bring_unnamed(out);
         } else if (!unnamed_) {
             fail_instead(without_statement(name), out);
             client_rest_ = frame.size - frame.bytes.size();
@@ -236,17 +253,7 @@ bool PostgresConversation::on_bind(const Frame& frame, Orders& out) {
             client_rest_drop_ = true;
             return true;
         }
-        if (sql_level != by_sql_.end()) {
-            const auto there = upstream_->by_sql.find(name);
-            if (there == upstream_->by_sql.end() || there->second != sql_level->second) {
-                const std::string mine_by_sql(name);
-                if (there != upstream_->by_sql.end())
-                    inject_sql("DEALLOCATE " + quote_identifier(name), false, out, &mine_by_sql);
-                upstream_->by_sql.erase(mine_by_sql);
-                inject_sql(sql_level->second, false, out, &mine_by_sql);
-                upstream_->by_sql[mine_by_sql] = sql_level->second;
-            }
-        }
+        if (sql_level != by_sql_.end()) bring_by_sql(sql_level->first, sql_level->second, out);
         portal_slot(portal) = nullptr;
         expected_.push(Expected::Kind::bind);
         pass_client(frame, out);
@@ -292,18 +299,7 @@ bool PostgresConversation::on_describe(const Frame& frame, Orders& out) {
                 fail_instead(without_statement({}), out);
                 return true;
             }
-            std::string bytes;
-            Writer(bytes)
-                .begin('P')
-                .str("")
-                .str(unnamed_->text)
-                .i16(static_cast<std::int32_t>(unnamed_->types.size() / 4))
-                .bytes(unnamed_->types)
-                .end();
-            out.send_copy(bytes);
-            Expected& entry = expected_.push(Expected::Kind::our_parse);
-            entry.unnamed = true;
-            upstream_->unnamed_of = unnamed_mark();
+            bring_unnamed(out);
         }
         expected_.push(Expected::Kind::describe);
         out.send(frame.bytes);
@@ -321,15 +317,7 @@ bool PostgresConversation::on_describe(const Frame& frame, Orders& out) {
             fail_instead(without_statement(view->name), out);
             return true;
         }
-        const auto there = upstream_->by_sql.find(view->name);
-        if (there == upstream_->by_sql.end() || there->second != sql_level->second) {
-            const std::string mine_by_sql(view->name);
-            if (there != upstream_->by_sql.end())
-                inject_sql("DEALLOCATE " + quote_identifier(view->name), false, out, &mine_by_sql);
-            upstream_->by_sql.erase(mine_by_sql);
-            inject_sql(sql_level->second, false, out, &mine_by_sql);
-            upstream_->by_sql[mine_by_sql] = sql_level->second;
-        }
+        bring_by_sql(sql_level->first, sql_level->second, out);
         expected_.push(Expected::Kind::describe);
         out.send(frame.bytes);
         return true;
