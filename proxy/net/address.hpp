@@ -20,6 +20,7 @@ struct SocketAddress {
     socklen_t size = 0;
     const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
     int family() const { return storage.ss_family; }
+    bool loopback() const;  // of this machine, by TCP
 };
 
 // A numeric address or a unix socket path (starts with '/'), without asking anybody; nullopt: it is a name.
@@ -59,7 +60,8 @@ class Resolver {
 int listen_tcp(const std::string& host, std::uint16_t port);
 int listen_unix(const std::string& path);
 
-void tune_client_socket(int fd);    // no delay, keepalive
-void tune_upstream_socket(int fd);  // the same, and TCP_USER_TIMEOUT: a silently dead server is noticed in 15 s
+void tune_client_socket(int fd);  // no delay, keepalive
+// Before it connects to `peer`. The same, and TCP_USER_TIMEOUT: a silently dead server is noticed in 15 s.
+void tune_upstream_socket(int fd, const SocketAddress& peer);
 
 }  // namespace breakwater::net

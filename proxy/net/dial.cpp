@@ -68,7 +68,7 @@ void Dial::connect_next() {
             continue;
         }
         stream_ = Stream(fd);
-        if (address.family() != AF_UNIX) tune_upstream_socket(fd);
+        if (address.family() != AF_UNIX) tune_upstream_socket(fd, address);
         const bool pending = ::connect(fd, address.get(), address.size) != 0;
         if (pending && errno != EINPROGRESS) {
             why = std::strerror(errno);

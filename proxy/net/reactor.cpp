@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <stdexcept>
 
+#include "proxy/net/system_calls.hpp"
+
 namespace breakwater::net {
 
 Reactor::Reactor() {
@@ -93,7 +95,7 @@ void Reactor::run() {
     run_deferred();
     while (!stop_.load(std::memory_order_relaxed)) {
         event_at_ = 0;
-        event_count_ = ::epoll_wait(epoll_, events_, kBatch, wait_milliseconds());
+        event_count_ = system::epoll_wait(epoll_, events_, kBatch, wait_milliseconds());
         if (event_count_ < 0) event_count_ = 0;  // EINTR
         now_ = Clock::now();
         last_turn_.store(now_.time_since_epoch().count(), std::memory_order_relaxed);

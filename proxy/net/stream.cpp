@@ -10,6 +10,8 @@
 #include <cstring>
 #include <utility>
 
+#include "proxy/net/system_calls.hpp"
+
 namespace breakwater::net {
 
 namespace {
@@ -49,7 +51,7 @@ Io Stream::read(char* to, std::size_t size) {
         return tls_status(r);
     }
     for (;;) {
-        const ssize_t n = ::recv(fd_, to, size, 0);
+        const ssize_t n = system::recv(fd_, to, size);
         // A short read means that the socket is empty (epoll(7), Q9), which saves the read that would say EAGAIN.
         if (n > 0) return {Io::Status::ok, static_cast<std::size_t>(n), static_cast<std::size_t>(n) < size};
         if (n == 0) return {Io::Status::eof, 0, true};
@@ -108,7 +110,7 @@ Io Stream::write(const iovec* pieces, int count) {
     for (;;) {
         ssize_t n;
         if (count == 1) {
-            n = ::send(fd_, pieces[0].iov_base, pieces[0].iov_len, MSG_NOSIGNAL);
+            n = system::send(fd_, pieces[0].iov_base, pieces[0].iov_len);
         } else {
             msghdr message{};
             message.msg_iov = const_cast<iovec*>(pieces);
