@@ -48,8 +48,8 @@ Duration Ladder::next_delay(const Backoff& backoff, Random& random) {
 }
 
 Duration Ladder::next_poll(const Backoff& backoff, Random& random) {
-    const Duration first = std::min<Duration>(500ms, backoff.base);
-    const Duration slowest = std::min<Duration>(2s, backoff.max);
+    const Duration first = std::min<Duration>(250ms, backoff.base);
+    const Duration slowest = std::min<Duration>(1s, backoff.max);
     const Duration nominal = climb(first, 2, polls_, slowest);
     if (polls_ < 63) ++polls_;
     return spread(nominal, backoff.jitter, random);

@@ -34,8 +34,8 @@ class Ladder {
   public:
     // One more attempt failed: how long until the next?
     Duration next_delay(const Backoff& backoff, Random& random);
-    // The server answered that it is starting: no step is climbed, and it is asked again after 500 ms, 1 s, then every
-    // 2 s (never slower than the ladder's own base and max).
+    // The server answered that it is starting: no step is climbed, and it is asked again after 250 ms, 500 ms, then
+    // every second, so that it is in use within two of being ready (never slower than the ladder's own base and max).
     Duration next_poll(const Backoff& backoff, Random& random);
 
     // The endpoint works again. The ladder remembers where it stood until unhealthy() finds that this lasted.

@@ -7,7 +7,7 @@ namespace breakwater::topology {
 
 namespace {
 constexpr auto kLookAnyway = std::chrono::seconds(10);  // with no connection open, nobody else would notice
-constexpr int kWakesInARow = 5;
+constexpr int kWakes = 5;
 constexpr auto kBetweenLooks = std::chrono::milliseconds(200);  // however many connections are lost at once
 }  // namespace
 
@@ -96,13 +96,13 @@ void Watcher::on_login(std::optional<resilience::Permit> permit, resilience::Epo
     finish(dial_);
     const auto now = reactor_.refresh_now();
     const Fault* fault = result.fault ? &*result.fault : nullptr;
-    refused_ = fault && fault->why == std::strerror(ECONNREFUSED);
-    // A server that has just come back may drop its first callers: after a wake that came to nothing the next probe
-    // that is accepted may wake again, a few times. One that never refuses is never woken for, and keeps to its ladder.
+    // A server that comes back may drop its first callers, or open its port, close it and open it again between two
+    // probes: once its port was seen closed, every probe that is accepted wakes, a few times. One that never refuses is
+    // never woken for, and keeps to its ladder.
     if (!fault) {
-        wakes_ = 0;
-    } else if (!refused_ && fault->kind == FaultKind::network && wakes_ > 0 && wakes_ < kWakesInARow) {
-        refused_ = true;
+        wakes_left_ = 0;
+    } else if (fault->why == std::strerror(ECONNREFUSED)) {
+        wakes_left_ = kWakes;
     }
     if (!fault && state_) {
         const auto role = state_->role();
@@ -156,10 +156,10 @@ void Watcher::probe() {
                                            std::min<net::Duration>(settings.connect_timeout, std::chrono::seconds(1)),
                                            [this](net::Dial::Result result) {
                                                finish(probing_);
-                                               const bool was_refused = refused_;
-                                               refused_ = result.fault.has_value();
-                                               if (was_refused && !refused_) {
-                                                   ++wakes_;
+                                               if (result.fault) {
+                                                   wakes_left_ = kWakes;
+                                               } else if (wakes_left_ > 0) {
+                                                   --wakes_left_;
                                                    endpoint_->wake(reactor_.refresh_now());
                                                }
                                                schedule();

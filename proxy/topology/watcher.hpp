@@ -47,8 +47,7 @@ class Watcher {
     std::unique_ptr<net::Dial> dial_, probing_;
     std::unique_ptr<UpstreamState> state_;
     net::Stream stream_;    // logged in, while pings close the breaker
-    int wakes_ = 0;         // since it last answered
-    bool refused_ = false;  // what the last contact said
+    int wakes_left_ = 0;  // while its port, seen closed in this outage, is found open
     net::TimePoint last_look_{};
     bool suspicious_ = false;
 };

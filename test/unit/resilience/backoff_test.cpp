@@ -103,11 +103,11 @@ TEST(Ladder, polls_a_starting_server_without_climbing) {
     Random random(1);
     Ladder ladder;
     EXPECT_EQ(ladder.next_delay(backoff, random), Duration(2s));
-    for (const Duration expected : {500ms, 1000ms, 2000ms, 2000ms}) {
+    for (const Duration expected : {250ms, 500ms, 1000ms, 1000ms}) {
         EXPECT_EQ(ladder.next_poll(backoff, random), expected);
     }
     EXPECT_EQ(ladder.next_delay(backoff, random), Duration(4s));
-    EXPECT_EQ(ladder.next_poll(backoff, random), Duration(500ms));
+    EXPECT_EQ(ladder.next_poll(backoff, random), Duration(250ms));
     const Backoff scaled_down{.base = 20ms, .max = 320ms, .jitter = Jitter::none};
     Ladder quick;
     EXPECT_EQ(quick.next_poll(scaled_down, random), Duration(20ms));

@@ -63,7 +63,7 @@ struct Model {
     }
     void fall(TimePoint now, Fault fault) {
         enter(State::open, now);
-        static const std::vector<Duration> ladder{2s, 4s, 8s, 16s, 32s}, poll{500ms, 1s, 2s};
+        static const std::vector<Duration> ladder{2s, 4s, 8s, 16s, 32s}, poll{250ms, 500ms, 1s};
         if (fault == Fault::starting) {
             due = now + poll[std::min(polls++, poll.size() - 1)];
         } else {

@@ -249,7 +249,7 @@ TEST_F(BreakerTest, a_starting_server_is_polled_without_climbing) {
     breaker.on_connect_failed(at(0s), "the database system is starting up", Fault::starting);
     EXPECT_FALSE(breaker.allows());
     TimePoint now = at(0s);
-    for (const Duration wait : {500ms, 1000ms, 2000ms, 2000ms, 2000ms, 2000ms, 2000ms, 2000ms}) {
+    for (const Duration wait : {250ms, 500ms, 1000ms, 1000ms, 1000ms, 1000ms, 1000ms, 1000ms}) {
         EXPECT_EQ(*breaker.next_attempt_at() - now, wait);
         now = *breaker.next_attempt_at();
         breaker.on_probe_failed(breaker.try_probe(now).value(), now, "starting up", Fault::starting);
@@ -271,7 +271,7 @@ TEST_F(BreakerTest, a_server_that_starts_after_the_ladder_ran_out_is_said_to_sta
     }
     EXPECT_EQ(breaker.snapshot(now).reason, "starting up");
     EXPECT_TRUE(breaker.snapshot(now).backoff_exhausted);
-    EXPECT_EQ(*breaker.next_attempt_at() - now, Duration(500ms));
+    EXPECT_EQ(*breaker.next_attempt_at() - now, Duration(250ms));
 }
 
 TEST_F(BreakerTest, a_full_server_climbs_the_ladder) {
