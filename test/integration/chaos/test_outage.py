@@ -74,7 +74,7 @@ def reset(relay):
     return fault
 
 
-def swallowed(relay, down=4.0):
+def swallowed(relay, down=5.5):  # longer than certain_after by a few looks of the sampler
     def fault(truth):
         relay.black_hole(reset=True)
         truth.server_is(False)
@@ -153,7 +153,7 @@ def test_accepted_and_never_answered(server, start_proxy):
         # The ladder starts over only after stable_for; were it longer than the pauses, the third outage would rightly be
         # followed by a long step, which no wake probe can cut short: the port was never closed.
         proxy = start_proxy(relay.port, resilience={"backoff": {"stable_for": "2s"}})
-        through_the_proxy("black hole", server, proxy, swallowed(relay), longest=4 + 3 + 3, recover_within=3.0,
+        through_the_proxy("black hole", server, proxy, swallowed(relay), longest=5.5 + 3 + 3, recover_within=3.0,
                           certain_after=3.0 + 0.7, outages=min(OUTAGES, 2) if not SOAK else OUTAGES)
 
 

@@ -106,15 +106,18 @@ def pipeline_error(where):
     with connect(where) as c:
         with c.pipeline() as p:
             first = c.execute("select 1")
-            bad = c.execute("select 1/0")
-            skipped = c.execute("select 3")
-            try:
-                p.sync()
-                raise AssertionError("no error")
-            except errors.DivisionByZero:
-                pass
+            cursors, told = [], []
+            # psycopg reads while it writes: the error comes with whichever step finds it has arrived.
+            for step in (lambda: c.execute("select 1/0"), lambda: c.execute("select 3"), p.sync):
+                try:
+                    cursors.append(step())
+                except errors.DivisionByZero as error:
+                    told.append(error)
+                except psycopg.errors.PipelineAborted:
+                    pass
+            same(len(told), 1)
             same(first.fetchone()[0], 1)
-            for cursor in (bad, skipped):
+            for cursor in filter(None, cursors):
                 try:
                     cursor.fetchone()
                     raise AssertionError("no error")
