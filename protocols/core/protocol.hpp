@@ -38,6 +38,9 @@ class Conversation {
     Conversation& operator=(const Conversation&) = delete;
     virtual ~Conversation() = default;
 
+    // Before anything else: this client is one too many. It is told so once it has said enough to understand the answer;
+    // a request to cancel another client's work is served all the same.
+    virtual void turn_away(const Refusal& refusal) = 0;
     virtual std::size_t on_client(ByteView bytes, Orders& out) = 0;
     virtual std::size_t on_upstream(ByteView bytes, Orders& out) = 0;
     // A server is yours until you order `close`.
@@ -78,8 +81,6 @@ class Protocol {
         std::uint32_t id = 0;  // unique among the process's clients for as long as it lives; never 0
     };
     virtual std::unique_ptr<Conversation> converse(const ClientInfo& client) = 0;
-    // What to say to a client that is turned away before it said anything.
-    virtual std::string turn_away(const Refusal& refusal) = 0;
 
     struct Greeted {
         ErrandPtr errand;

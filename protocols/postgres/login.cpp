@@ -10,7 +10,8 @@ namespace breakwater::postgres {
 
 void Login::fail(Orders& out, std::string_view sqlstate, std::string_view message, std::string_view hint) {
     std::string bytes;
-    backend::error_response(bytes, {.severity = "FATAL", .sqlstate = sqlstate, .message = message, .hint = hint});
+    const std::string told = fmt::format("breakwater: database \"{}\": {}", database_.options().database, message);
+    backend::error_response(bytes, {.severity = "FATAL", .sqlstate = sqlstate, .message = told, .hint = hint});
     out.reply_copy(bytes);
     out.hang_up();
     status_ = Status::failed;
@@ -39,7 +40,7 @@ std::size_t Login::first_bytes(ByteView bytes, Orders& out) {
             const bool ssl = first.kind == FirstBytes::Kind::ssl_request;
             bool& asked = ssl ? asked_ssl_ : asked_gss_;
             if (asked || tls_) {
-                fail(out, "08P01", "breakwater: the encryption request was sent twice");
+                fail(out, "08P01", "the encryption request was sent twice");
                 return bytes.size();
             }
             asked = true;
@@ -67,8 +68,14 @@ std::size_t Login::first_bytes(ByteView bytes, Orders& out) {
             break;
     }
     startup_ = std::move(first.startup);
+    if (!turned_away_.empty()) {
+        out.reply_copy(turned_away_);
+        out.hang_up();
+        status_ = Status::failed;
+        return bytes.size();
+    }
     if (database_.options().tls_required && !tls_ && !unix_socket_) {
-        fail(out, "28000", fmt::format("breakwater: database \"{}\": TLS is required", database_.options().database));
+        fail(out, "28000", "TLS is required");
         return bytes.size();
     }
     if (startup_.must_negotiate()) {

@@ -19,6 +19,7 @@ class Login {
 
     Login(PostgresDatabase& database, bool unix_socket) : database_(database), unix_socket_(unix_socket) {}
 
+    void turn_away(std::string told) { turned_away_ = std::move(told); }  // when it has said who it is
     std::size_t hear(ByteView bytes, Orders& out);
     void tls_ready() {
         waiting_for_tls_ = false;
@@ -44,6 +45,7 @@ class Login {
     StartupMessage startup_;
     std::unique_ptr<ScramServer> scram_;
     std::string salt_;
+    std::string turned_away_;  // what a client that is one too many is told
 };
 
 }  // namespace breakwater::postgres

@@ -14,7 +14,6 @@ class Postgres final : public Protocol {
         : database_(std::make_shared<PostgresDatabase>(std::move(options), std::move(users))) {}
 
     std::unique_ptr<Conversation> converse(const ClientInfo& client) override;
-    std::string turn_away(const Refusal& refusal) override;
     Greeted greet(const Identity& identity) override;
     ErrandPtr reset(UpstreamState& state) override;
     ErrandPtr ping(UpstreamState& state) override;

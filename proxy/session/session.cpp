@@ -40,6 +40,14 @@ void Session::begin() {
     if (!worker_.reactor().add(client_.fd(), *this)) worker_.end(*this);
 }
 
+void Session::turn_away() {
+    turned_away_ = true;
+    conversation_->turn_away({Refusal::Reason::overloaded,
+                              database_.name(),
+                              "too many clients (" + std::to_string(database_.settings().max_connections) + ")",
+                              {}});
+}
+
 // ---------------------------------------------------------------------------------------------------- events
 
 void Session::on_events(std::uint32_t events) {
@@ -111,7 +119,7 @@ bool Session::read_client() {
         return true;
     }
     if (!client_readable_) return false;
-    if (!identity_ && !client_.tls() && !turned_away_) return greet_client();
+    if (!identity_ && !client_.tls()) return greet_client();
     // What is left of an incomplete message goes first; a message larger than the buffer grows in in_ itself.
     char* buffer = worker_.buffer();
     const std::size_t kept = in_.size();
@@ -144,16 +152,6 @@ bool Session::read_client() {
     if (identity_)
         last_active_ = worker_.reactor().now();  // until then it has login_timeout in all, however it dribbles
     Stats::bump(database_.stats().bytes_in, io.bytes);
-    if (turned_away_) {
-        Stats::bump(database_.stats().requests_rejected);
-        client_.write(database_.protocol().turn_away(
-            {Refusal::Reason::overloaded,
-             database_.name(),
-             "too many clients (" + std::to_string(database_.settings().max_connections) + ")",
-             {}}));
-        hang_up();
-        return false;
-    }
     if (large) {
         std::string bytes;
         bytes.swap(in_);

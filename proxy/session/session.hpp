@@ -26,7 +26,7 @@ class Session final : public net::Watch, public pool::Waiter {
     ~Session();
 
     void begin();
-    void turn_away() { turned_away_ = true; }       // too many clients: told so as soon as it has said something
+    void turn_away();                               // too many clients: told so as soon as it can be
     void on_events(std::uint32_t events) override;  // the client's
     void on_upstream_events(pool::Upstream& upstream, std::uint32_t events) override;
     void on_lease(pool::Upstream& upstream) override;
@@ -36,6 +36,7 @@ class Session final : public net::Watch, public pool::Waiter {
     void drain();                             // say goodbye at the next good moment
     void cancel(std::function<void()> done);  // another connection asked for it
     void hang_up();                           // at once
+    void end();                               // at once too, but told what became of its request
     void sweep(net::TimePoint now);           // idle and login time-outs
     bool has_key(const CancelKey& key) const;
     Database& database() const { return database_; }
@@ -98,7 +99,7 @@ class Session final : public net::Watch, public pool::Waiter {
     std::uint8_t retries_ = 0;
     bool draining_ = false;
     bool pumping_ = false;
-    bool turned_away_ = false;
+    bool turned_away_ = false;  // told too many clients, or about to be
     bool demand_alpn_ = false;  // its TLS began without being asked for
     bool overdue_ = false;      // its deadline has passed, and the server was asked to cancel it
     bool cancelling_ = false;   // it brought a cancel request and waits for its end

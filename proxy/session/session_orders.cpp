@@ -82,6 +82,7 @@ void Session::carry_out() {
                     lost_why_ = op.data;
                     break;
                 case Orders::Kind::hang_up:
+                    if (std::exchange(turned_away_, false)) Stats::bump(database_.stats().requests_rejected);
                     if (phase_ == Phase::open) phase_ = Phase::closing;
                     break;
             }
@@ -250,6 +251,24 @@ void Session::client_gone() {
     worker_.reactor().remove(client_.fd(), *this);
     client_.close();
     worker_.end(*this);
+}
+
+void Session::end() {
+    if (phase_ == Phase::open && identity_) {
+        if (waiting_) {
+            pool_->forget(*this);
+            on_refusal({Refusal::Reason::draining, database_.name(), "the proxy is shutting down", {}});
+        } else if (lease_) {
+            pool_->release(*std::exchange(lease_, nullptr), Left::broken, Outcome::client_fault);
+            conversation_->on_upstream_lost(false, "the proxy is shutting down", worker_.orders());
+            carry_out();
+        }
+    }
+    if (phase_ == Phase::open) {
+        conversation_->on_drain(worker_.orders());
+        carry_out();
+    }
+    hang_up();
 }
 
 void Session::hang_up() {

@@ -17,7 +17,10 @@ void Worker::start() {
 
 void Worker::stop_and_join() {
     if (!thread_.joinable()) return;
-    reactor_.stop();
+    reactor_.post([this] {
+        for (Session* session : all_sessions()) session->end();
+        reactor_.stop();
+    });
     thread_.join();
 }
 
@@ -51,6 +54,14 @@ void Worker::adopt_client(Database& database, int fd, bool unix_socket) {
     ref.begin();
 }
 
+// Those there are now: what is done to one may end it, or others.
+std::vector<Session*> Worker::all_sessions() {
+    std::vector<Session*> all;
+    all.reserve(sessions_.size());
+    for (auto& [id, session] : sessions_) all.push_back(session.get());
+    return all;
+}
+
 void Worker::end(Session& session) {
     reactor_.defer([this, id = session.id()] {
         const auto found = sessions_.find(id);
@@ -70,22 +81,18 @@ void Worker::cancel(const CancelKey& key, std::function<void()> done) {
 
 void Worker::drain() {
     draining_ = true;
-    std::vector<Session*> all;
-    for (auto& [id, session] : sessions_) all.push_back(session.get());
-    for (Session* session : all) session->drain();
+    for (Session* session : all_sessions()) session->drain();
 }
 
 void Worker::end_sessions_of(const Database& database, bool at_once) {
-    std::vector<Session*> all;
-    for (auto& [id, session] : sessions_)
-        if (&session->database() == &database) all.push_back(session.get());
-    for (Session* session : all) at_once ? session->hang_up() : session->drain();
+    for (Session* session : all_sessions()) {
+        if (&session->database() != &database) continue;
+        at_once ? session->end() : session->drain();
+    }
 }
 
 void Worker::housekeep() {
-    std::vector<Session*> all;
-    all.reserve(sessions_.size());
-    for (auto& [id, session] : sessions_) all.push_back(session.get());
+    const std::vector<Session*> all = all_sessions();
     for (Session* session : all) session->sweep(reactor_.now());
     if (draining_)
         for (Session* session : all) session->drain();

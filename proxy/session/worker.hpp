@@ -50,6 +50,7 @@ class Worker {
 
   private:
     void housekeep();
+    std::vector<Session*> all_sessions();
 
     const std::size_t index_;
     net::Reactor reactor_;

@@ -20,7 +20,6 @@ struct Nothing : UpstreamState {
 };
 struct Silent : Protocol {
     std::unique_ptr<Conversation> converse(const ClientInfo&) override { return nullptr; }
-    std::string turn_away(const Refusal&) override { return {}; }
     Greeted greet(const Identity&) override {
         ++greeted;
         return {std::make_unique<AtOnce>(), std::make_unique<Nothing>()};
