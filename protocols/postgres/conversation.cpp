@@ -9,8 +9,11 @@ PostgresConversation::PostgresConversation(PostgresDatabase& database, const Pro
 
 // ---------------------------------------------------------------------------------------------------- logging in
 
+void PostgresConversation::turn_away(const Refusal& refusal) { login_->turn_away(error_for(refusal, Ending::closes)); }
+
 std::size_t PostgresConversation::on_client(ByteView bytes, Orders& out) {
     std::size_t used = 0;
+    waits_ = false;
     if (phase_ == Phase::login) {
         while (login_->status() == Login::Status::working && login_->listening()) {
             const std::size_t took = login_->hear(bytes.substr(used), out);
@@ -81,13 +84,14 @@ void PostgresConversation::identify(Orders& out) {
             start_ = std::move(settings);
         }
     }
-    wanted_ = wanted_before_ = start_;
     out.identify(identity_);
     phase_ = Phase::entering;
-    const auto known = database_.known_login(identity_->key, start_);
+    const PostgresDatabase::KnownLogin* known = database_.known_login(identity_->key, start_);
+    if (known) start_ = known->settings;
+    wanted_ = wanted_before_ = start_;
     // A server that answered this question before need not be asked again, and may be away by now.
     if (known && transaction_mode()) {
-        told_ = known;
+        told_ = known->parameters;
         return enter(out);
     }
     opening_ = true;
@@ -122,6 +126,34 @@ bool PostgresConversation::need_server(Orders& out) {
     return false;
 }
 
+// The message at hand must know what became of those before it. Without a Sync the server may keep its answers back.
+bool PostgresConversation::wait_for_answers(Orders& out) {
+    if (expected_.empty() || copying_in_ || !upstream_) return false;
+    if (unsynced_ != Unsynced::nothing) {
+        std::string bytes;
+        frontend::flush(bytes);
+        out.send_copy(bytes);
+    }
+    waits_ = true;
+    return true;
+}
+
+// Before a message that runs, names or uses something.
+bool PostgresConversation::ready_for_work(Orders& out) {
+    if (barrier_ && wait_for_answers(out)) return false;
+    barrier_ = false;
+    if (!resettle_ || !upstream_ || skip_to_sync_ || upstream_->status == 'E') return true;
+    if (wait_for_answers(out)) return false;
+    if (unsynced_ == Unsynced::nothing) {
+        settle(out);
+        return !settling_;
+    }
+    resettle_ = false;  // a query would end the implicit transaction
+    for (const std::string& step : settle_steps(*upstream_->have, *wanted_, false)) inject_sql(step, false, out);
+    upstream_->have = wanted_;  // should it fail, all is undone with the transaction
+    return true;
+}
+
 void PostgresConversation::on_opened(UpstreamState& upstream, Orders& out) {
     upstream_ = static_cast<PostgresUpstream*>(&upstream);
     opening_ = false;
@@ -130,11 +162,12 @@ void PostgresConversation::on_opened(UpstreamState& upstream, Orders& out) {
     told_client_ = false;
     fresh_lease_ = true;
     error_since_ready_ = false;
-    skip_to_sync_ = sync_due_ = copying_in_ = commit_sent_ = rollback_sent_ = false;
+    skip_to_sync_ = sync_due_ = copying_in_ = commit_sent_ = rollback_sent_ = barrier_ = false;
+    early_syncs_ = 0;
     unsynced_ = Unsynced::nothing;
     server_rest_ = 0;
     fatal_.clear();
-    foreign_sequences_ = upstream_->last_client != id_;
+    foreign_sequences_ = upstream_->last_client != id_ && upstream_->last_client != 0;
     upstream_->last_client = id_;
     if (!static_cast<const PostgresIdentity&>(*identity_).replication.empty()) {
         told_ = upstream_->parameters;
@@ -158,6 +191,7 @@ void PostgresConversation::settle(Orders& out) {
     Expected& entry = expected_.push(Expected::Kind::our_query);
     entry.purpose = Expected::Purpose::settle;
     upstream_->unnamed_of = 0;
+    others_settings_ = fresh_lease_ && (distrust || !upstream_->have->empty());
     if (distrust) upstream_->distrusted_of = 0;
     settling_ = true;  // the client's statement waits: with the wrong role or search path it must not run
     settle_failed_ = false;
@@ -188,6 +222,7 @@ void PostgresConversation::settled(Orders& out) {
         if (have_before_ != wanted_) have_before_ = wanted_;
         if (wanted_before_ != wanted_) wanted_before_ = wanted_;
     }
+    if (!upstream_->readable) pin(Pin::encoding, nullptr);
     if (phase_ == Phase::entering) {
         told_ = upstream_->parameters;
         database_.learn_login(identity_->key, start_, told_);
@@ -206,11 +241,14 @@ void PostgresConversation::tell_parameters(Orders& out) {
         if (!told_ || before == told_->end() || before->second != value) backend::parameter_status(bytes, name, value);
     }
     out.reply_copy(bytes);
-    told_ = upstream_->parameters;
+    // The same: from now on the very same, so that the next look is a short one.
+    const bool same_values = bytes.empty() && told_ && told_->size() == upstream_->parameters->size();
+    (same_values ? upstream_->parameters : told_) = same_values ? told_ : upstream_->parameters;
 }
 
 void PostgresConversation::give_back(Orders& out, Left left) {
     upstream_->status = 'I';
+    if (early_syncs_ > 0) left = Left::broken;  // it may owe one more ReadyForQuery
     expected_.idle();
     lost_sight();
     out.close(left);
@@ -251,7 +289,7 @@ bool PostgresConversation::listening() const {
         case Phase::entering:
             return false;
         case Phase::ready:
-            return !opening_ && !settling_ && !auditing_;
+            return !opening_ && !settling_ && !auditing_ && !(waits_ && !expected_.empty());
         case Phase::tunnel:
             return !opening_;
         case Phase::over:

@@ -35,6 +35,7 @@ class PostgresConversation final : public Conversation {
   public:
     PostgresConversation(PostgresDatabase& database, const Protocol::ClientInfo& client);
 
+    void turn_away(const Refusal& refusal) override;
     std::size_t on_client(ByteView bytes, Orders& out) override;
     std::size_t on_upstream(ByteView bytes, Orders& out) override;
     void on_opened(UpstreamState& upstream, Orders& out) override;
@@ -60,13 +61,15 @@ class PostgresConversation final : public Conversation {
         tunnel,    // a replication connection: bytes are passed on, one server connection for this client alone
         over,
     };
-    enum class Pin : std::uint8_t { temp, listen, advisory_lock, hold_cursor, sequence, encoding };
+    enum class Pin : std::uint8_t { temp, listen, advisory_lock, hold_cursor, prepared, sequence, encoding };
     enum class Unsynced : std::uint8_t { nothing, parsed, bound };
     static const char* name_of(Pin pin);
 
     // --- borrowing (conversation.cpp)
     bool transaction_mode() const { return database_.options().mode == PoolMode::transaction; }
     bool need_server(Orders& out);  // false: ordered one; the message is looked at again when it is there
+    bool wait_for_answers(Orders& out);  // true: something is owed, and the message must wait for it
+    bool ready_for_work(Orders& out);    // false likewise
     void settle(Orders& out);
     std::string forget_names_of_others(bool distrust);
     void settled(Orders& out);
@@ -81,6 +84,7 @@ class PostgresConversation final : public Conversation {
 
     // --- the client (conversation_client.cpp): each returns false when the message must wait
     bool client_message(const Frame& frame, Orders& out);
+    void give_up_refused_settings(const Frame& frame);
     bool on_query(const Frame& frame, Orders& out);
     bool on_large_query(const Frame& frame, Orders& out);
     bool on_parse(const Frame& frame, Orders& out);
@@ -93,31 +97,43 @@ class PostgresConversation final : public Conversation {
     void pass_client(const Frame& frame, Orders& out);  // and remembers what of it is still to come
     void begin_exchange(Orders& out);
     void note_request(bool read);
+    void note_sequences(const Meaning& meaning) {  // once it has written, what currval tells may be its own
+        if (!meaning.read && (!meaning.reading || meaning.effects().any(sql::Effect::write | sql::Effect::opaque)))
+            foreign_sequences_ = false;
+    }
     void note_unsynced(Unsynced what) {
         if (what > unsynced_) unsynced_ = what;
     }
-    void note_effects(sql::Effects effects);
+    void note_effects(const Reading& reading);
+    bool executes_plainly(const std::string& name) const;
     void bring_unnamed(Orders& out);
     void bring_by_sql(const std::string& name, const std::string& text, Orders& out);
-    std::string_view statement_on_server(const PreparedRef& prepared, std::string_view client_name, Orders& out);
+    enum class There : std::uint8_t { no, perhaps, yes };
+    There has_statement(std::string_view server_name, std::string_view client_name);
+    bool knows_for_sure(const Prepared& prepared, std::string_view client_name, Orders& out);
+    void parse_on_server(const Prepared& prepared, const std::string& name, Orders& out);
+    std::string_view statement_on_server(PreparedRef& prepared, std::string_view client_name, Orders& out);
     bool prepare_names(const Meaning& meaning, bool simple, Orders& out);
     void inject_sql(const std::string& text, bool simple, Orders& out, const std::string* name = nullptr);
     void fail_instead(std::string error, Orders& out);
     sql::LexOptions lex_options() const;
+    ParseContext reading_context() const;              // enough for a statement that is shared with nobody
+    ParseContext parse_context(std::string_view text);
     void make_room(Orders& out);      // closes the prepared statements used longest ago
     void take_back(std::size_t end);  // undoes what the first entries of expected_ noted
     void forget_unnamed() {
         unnamed_.reset();
+        unnamed_parsed_.reset();
         ++unnamed_version_;
     }
     std::uint64_t unnamed_mark() const { return (std::uint64_t{id_} << 32) | unnamed_version_; }
     PreparedRef& portal_slot(std::string_view name) {
         return name.empty() ? unnamed_portal_ : portals_[std::string(name)];
     }
-    PreparedRef portal_of(std::string_view name) const {
-        if (name.empty()) return unnamed_portal_;
+    const Prepared* portal_of(std::string_view name) const {
+        if (name.empty()) return unnamed_portal_.get();
         const auto found = portals_.find(name);
-        return found == portals_.end() ? nullptr : found->second;
+        return found == portals_.end() ? nullptr : found->second.get();
     }
 
     // --- the server (conversation_server.cpp)
@@ -126,6 +142,7 @@ class PostgresConversation final : public Conversation {
     bool on_ready(const Frame& frame, Orders& out);
     bool on_complete(const Frame& frame, Orders& out);
     bool on_copy_in();
+    bool told_is_due() { return !expected_.empty() && expected_.front().kind == Expected::Kind::told; }
     void tell_due(Orders& out);
     bool on_ready_over(Orders& out);  // after a ReadyForQuery; false: the connection was given back
     void lease_may_end(Orders& out);
@@ -133,13 +150,17 @@ class PostgresConversation final : public Conversation {
 
     // --- effects (conversation_effects.cpp)
     void apply(const sql::Statement& statement, std::string_view tag, Orders* out);
-    void apply_set(const sql::SetOp& op, Orders* out);
+    void apply_set(const sql::SetOp& op);
+    SettingsRef after_reset(const sql::SetOp& op, const SettingsRef& settings) const;
+    void note_failed(const Expected& entry);
+    void note_reported();
     void take_reported();
     void end_transaction(bool committed);
     void pin(Pin pin, Orders* out);
     bool pinned() const { return pins_ != 0; }
     void begin_audit(Orders& out);
     void hear_audit(std::string_view row);
+    bool is_prepare_of(const std::string& name, const std::string& text) const;
     void end_audit(Orders& out, bool failed);
 
     // --- losses (conversation_loss.cpp)
@@ -163,7 +184,7 @@ class PostgresConversation final : public Conversation {
     ParametersRef told_;                                       // the parameters it has been told
     std::unordered_map<std::string, PreparedRef> statements_;  // protocol level, by its own names
     std::map<std::string, std::string, std::less<>> by_sql_;   // SQL level: name -> PREPARE text
-    PreparedRef unnamed_;
+    PreparedRef unnamed_, unnamed_parsed_;  // the last it sent, the last a server took
     std::uint32_t unnamed_version_ = 0;                        // a server connection may still have an older one
     std::map<std::string, PreparedRef, std::less<>> portals_;  // what each was bound to; null: not known. Of this lease
     PreparedRef unnamed_portal_;
@@ -182,18 +203,25 @@ class PostgresConversation final : public Conversation {
     bool skip_to_sync_ = false;  // an extended-protocol error: the server ignores everything up to Sync
     bool sync_due_ = false;      // ... and that Sync has not come from the client yet
     bool copying_in_ = false;
+    unsigned early_syncs_ = 0;  // sent before a COPY began, which ignores them, unless it failed first
+    bool waits_ = false;     // the next message waits for all that is owed
+    bool barrier_ = false;   // what was sent may change names or settings: what follows must know how
     bool resettle_ = false;  // a RESET took away a start-up value: put it back before the next statement
+    bool others_settings_ = false;  // what is being settled was set by others, and is taken back as well
     bool audit_pins_ = false, audit_settings_ = false;
+    std::vector<std::string> asked_names_;  // set to what we cannot tell: the audit asks for them by name
     bool error_since_ready_ = false;
     bool rolled_back_part_ = false;  // ROLLBACK TO, in a transaction that changed settings
     bool sets_in_transaction_ = false;
+    bool local_settings_ = false;            // SET LOCAL decides how statements are parsed in this transaction
+    std::uint32_t contexts_ = 0;             // of its own, which it shares with nobody
     bool commit_sent_ = false;
     bool rollback_sent_ = false;             // what comes behind it may be committed
     Unsynced unsynced_ = Unsynced::nothing;  // what the server was given since the last Sync: not committed yet
     bool safe_ = true;                       // everything sent in this exchange may be sent twice
     bool told_client_ = false;               // something of the answer was passed on
     bool fresh_lease_ = true;                // nothing of ours ran on it yet in this lease
-    bool foreign_sequences_ = false;
+    bool foreign_sequences_ = false;         // what currval and lastval would tell there is another client's
     bool draining_ = false;
     bool deadline_passed_ = false;
     Expected::Kind ready_of_ = Expected::Kind::query;
@@ -204,6 +232,7 @@ class PostgresConversation final : public Conversation {
 
     // without a server: what is answered here
     std::string failing_;            // the error for the next request
+    bool settle_refused_ = false;    // ... because the server refuses this client's settings
     bool lost_transaction_ = false;  // the transaction is gone, the client must say ROLLBACK
     bool local_skip_ = false;        // an error was told here: drop all up to Sync
     bool local_end_ = false;         // ... or a ROLLBACK is being answered here, message by message

@@ -11,20 +11,37 @@ using sql::Effect;
 namespace {
 constexpr std::size_t kWholeQuery = 1 << 20;       // a larger query is passed on unread, and taken for anything
 constexpr std::size_t kWholeStatement = 16 << 20;  // the longest text that can be prepared
-
+constexpr std::size_t kMostOwed = 8192;            // answers
 }  // namespace
 
 sql::LexOptions PostgresConversation::lex_options() const {
-    sql::LexOptions options;
-    const auto found = wanted_->find("standard_conforming_strings");
-    if (found != wanted_->end()) {
-        options.standard_conforming_strings =
-            found->second != "off" && found->second != "false" && found->second != "0";
-    } else if (told_) {
-        const auto reported = told_->find("standard_conforming_strings");
-        if (reported != told_->end()) options.standard_conforming_strings = reported->second != "off";
-    }
+    sql::LexOptions options;  // as the server reports it, whoever set it
+    const ParametersRef& reported = upstream_ ? upstream_->parameters : told_;
+    if (!reported) return options;
+    const auto found = reported->find("standard_conforming_strings");
+    if (found != reported->end()) options.standard_conforming_strings = found->second != "off";
     return options;
+}
+
+ParseContext PostgresConversation::reading_context() const {
+    ParseContext context;
+    context.lex = lex_options();
+    context.readable = !upstream_ || upstream_->readable;
+    return context;
+}
+
+ParseContext PostgresConversation::parse_context(std::string_view text) {
+    ParseContext context = reading_context();
+    for (const auto& [name, value] : *wanted_)
+        if (decides_parsing(name)) context.settings += name + '=' + value + '\0';
+    // Settings of this transaction only, or not known yet: a statement parsed now is shared with nobody.
+    constexpr sql::Effects kMoves = Effect::set | Effect::murky_set | Effect::discard_all | Effect::commit |
+                                    Effect::rollback | Effect::rollback_to | Effect::prepare_transaction;
+    bool own = local_settings_ || audit_settings_ || tells_time(text);
+    for (std::size_t i = 0; i < expected_.size() && !own; ++i)
+        own = expected_[i].reading && expected_[i].reading->analysis.all.any(kMoves);
+    if (own) context.own = fmt::format("\x01{}.{}", id_, ++contexts_);
+    return context;
 }
 
 bool PostgresConversation::client_message(const Frame& frame, Orders& out) {
@@ -37,7 +54,12 @@ bool PostgresConversation::client_message(const Frame& frame, Orders& out) {
         }
         return true;
     }
+    if (settle_refused_ && frame.status == Frame::Status::whole) give_up_refused_settings(frame);
     if (!failing_.empty() || lost_transaction_ || local_skip_) return client_message_without_server(frame, out);
+    // A pipeline has its limit too; what is owed then is waited for.
+    const bool too_long = expected_.size() >= kMostOwed && std::string_view("dcf").find(frame.type) == ByteView::npos;
+    if (too_long && wait_for_answers(out)) return false;
+    if (std::string_view("QPBDCEF").find(frame.type) != ByteView::npos && !ready_for_work(out)) return false;
     const bool whole = frame.status == Frame::Status::whole;
     switch (frame.type) {
         case 'Q':
@@ -86,6 +108,7 @@ bool PostgresConversation::client_message(const Frame& frame, Orders& out) {
             unsynced_ = Unsynced::nothing;
             note_request(false);
             upstream_->distrusted_of = id_;
+            audit_pins_ = audit_settings_ = true;
             expected_.push(Expected::Kind::query);
             pass_client(frame, out);
             return true;
@@ -95,6 +118,30 @@ bool PostgresConversation::client_message(const Frame& frame, Orders& out) {
                                        static_cast<int>(static_cast<unsigned char>(frame.type))));
             return true;
     }
+}
+
+// The server refuses what this client has set (a role that was dropped, say), and so everything else it asks. Its own
+// RESET must get through: what it resets is not put onto the next connection any more.
+void PostgresConversation::give_up_refused_settings(const Frame& frame) {
+    settle_refused_ = false;
+    std::optional<std::string_view> text;
+    if (frame.type == 'Q') text = parse_query(frame.body());
+    if (frame.type == 'P') {
+        if (const auto parse = parse_parse(frame.body())) text = parse->query;
+    }
+    if (!text) return;
+    const sql::Analysis analysis = sql::analyze(*text, lex_options());
+    if (analysis.statements.empty() || !analysis.all.only(Effect::set | Effect::discard_all)) return;
+    SettingsRef wanted = wanted_;
+    for (const sql::Statement& statement : analysis.statements) {
+        if (statement.effects.has(Effect::discard_all)) wanted = start_;
+        for (const sql::SetOp& op : statement.ops) {
+            if (op.kind != sql::SetOp::Kind::reset && op.kind != sql::SetOp::Kind::reset_all) return;
+            wanted = after_reset(op, wanted);
+        }
+    }
+    wanted_ = wanted_before_ = wanted;
+    failing_.clear();
 }
 
 void PostgresConversation::pass_client(const Frame& frame, Orders& out) {
@@ -115,13 +162,51 @@ void PostgresConversation::note_request(bool read) {
     fresh_lease_ = false;
 }
 
-void PostgresConversation::note_effects(sql::Effects effects) {
-    if (effects.has(Effect::commit) || effects.has(Effect::prepare_transaction)) commit_sent_ = true;
+// What must be known when a statement is sent: that it may commit, and that it may leave on the connection what we do
+// not see. Then nobody else is lent it before everything there has been reset.
+void PostgresConversation::note_effects(const Reading& reading) {
+    const sql::Effects effects = reading.analysis.all;
+    if (effects.any(Effect::commit | Effect::prepare_transaction | Effect::unknown)) commit_sent_ = true;
     if (effects.has(Effect::rollback)) {
         rollback_sent_ = true;
         if (!effects.only(Effect::rollback | Effect::chain | Effect::read)) commit_sent_ = true;
     }
-    if (effects.has(Effect::opaque) || effects.has(Effect::unknown)) upstream_->distrusted_of = id_;
+    // DDL runs code too: expressions of indexes, constraints and USING clauses, event triggers.
+    bool distrust = effects.any(Effect::opaque | Effect::unknown | Effect::murky_set | Effect::ddl | Effect::drop);
+    bool resets = false;
+    for (const sql::Statement& statement : reading.analysis.statements) {
+        if (statement.effects.has(Effect::execute) && !executes_plainly(statement.name)) distrust = true;
+        for (const sql::SetOp& op : statement.ops) {
+            const bool sets = op.kind == sql::SetOp::Kind::set;
+            if (op.kind == sql::SetOp::Kind::reset || op.kind == sql::SetOp::Kind::reset_all) resets = true;
+            if (sets && !op.value) {
+                distrust = true;
+                asked_names_.push_back(op.name);
+            }
+            // From here on a byte may be half of a character, and no text can be read.
+            if (op.name == "client_encoding" && (sets || op.kind == sql::SetOp::Kind::set_local) &&
+                (!op.value || !sql::ascii_safe_encoding(*op.value)))
+                pin(Pin::encoding, nullptr);
+        }
+    }
+    if (distrust) upstream_->distrusted_of = id_;
+    // What follows must know which names there are, and which settings.
+    constexpr sql::Effects kNames =
+        Effect::discard_all | Effect::deallocate | Effect::deallocate_all | Effect::prepare;
+    if (effects.any(kNames) || (resets && !start_->empty())) barrier_ = true;
+}
+
+// EXECUTE of a statement we have read, which does no more than read or write.
+bool PostgresConversation::executes_plainly(const std::string& name) const {
+    if (const auto by_message = statements_.find(name); by_message != statements_.end()) {
+        const Meaning& meaning = by_message->second->meaning;
+        return !meaning.reading || meaning.effects().only(Effect::read | Effect::write);
+    }
+    const auto by_sql = by_sql_.find(name);
+    if (by_sql == by_sql_.end()) return false;
+    const sql::Analysis analysis = sql::analyze(by_sql->second, lex_options());
+    return analysis.statements.size() == 1 && !analysis.statements.front().inner.empty() &&
+           analysis.statements.front().inner.only(Effect::read | Effect::write);
 }
 
 // ---------------------------------------------------------------------------------------------------- simple queries
@@ -134,23 +219,21 @@ bool PostgresConversation::on_query(const Frame& frame, Orders& out) {
         return true;
     }
     if (!need_server(out)) return false;
-    if (resettle_ && upstream_->status != 'E') {
-        if (!expected_.empty()) return false;
-        settle(out);
-        if (settling_) return false;
-    }
     Meaning meaning;
-    if (!(pins_ & (1U << static_cast<unsigned>(Pin::encoding)))) {
+    if (pins_ & (1U << static_cast<unsigned>(Pin::encoding))) {
+        meaning = not_understood();
+    } else {
         const auto plain = understand_at_sight(*text);
         meaning = plain ? *plain : understand(*text, lex_options());
     }
-    if (meaning.reading && !prepare_names(meaning, true, out)) return false;
     begin_exchange(out);
+    if (meaning.reading && !prepare_names(meaning, true, out)) return false;
     note_request(meaning.may_run_twice());
+    note_sequences(meaning);
     Expected& entry = expected_.push(Expected::Kind::query);
     if (meaning.reading && !meaning.read) {
         entry.reading = meaning.reading;
-        note_effects(meaning.effects());
+        note_effects(*meaning.reading);
     }
     // A simple query does away with the unnamed statement, and with an open implicit transaction.
     forget_unnamed();
@@ -167,20 +250,15 @@ bool PostgresConversation::on_large_query(const Frame& frame, Orders& out) {
         return true;
     }
     if (!need_server(out)) return false;
-    if (resettle_ && upstream_->status != 'E') {
-        if (!expected_.empty()) return false;
-        settle(out);
-        if (settling_) return false;
-    }
     begin_exchange(out);
     note_request(false);
-    expected_.push(Expected::Kind::query);
+    const Meaning meaning = not_understood();
+    expected_.push(Expected::Kind::query).reading = meaning.reading;
+    note_effects(*meaning.reading);
+    audit_pins_ = audit_settings_ = true;  // it has many statements, for all we know
     forget_unnamed();
     upstream_->unnamed_of = 0;
     unsynced_ = Unsynced::nothing;
-    upstream_->distrusted_of = id_;
-    audit_pins_ = audit_settings_ = true;  // it was not read, so the server is asked afterwards
-    commit_sent_ = true;
     pass_client(frame, out);
     return true;
 }
@@ -189,22 +267,27 @@ bool PostgresConversation::on_large_query(const Frame& frame, Orders& out) {
 bool PostgresConversation::prepare_names(const Meaning& meaning, bool simple, Orders& out) {
     constexpr sql::Effects kNames = Effect::prepare | Effect::execute;
     const sql::Effects all = meaning.effects();
-    if (!all.any(kNames | Effect::deallocate | Effect::sequence_state)) return true;
-    if (simple && !expected_.empty()) return false;  // a query of ours must not come between the client's own messages
+    // What others did with sequences on this connection must not show, not even to code we cannot see into.
+    const bool hide_sequences = foreign_sequences_ && all.any(Effect::sequence_state | Effect::opaque | Effect::unknown |
+                                                              Effect::execute);
+    if (!hide_sequences && !all.any(kNames | Effect::deallocate | Effect::sequence_state)) return true;
+    if (simple && wait_for_answers(out)) return false;  // a query of ours must not come between the client's messages
     if (upstream_->status == 'E') return true;
+    if (hide_sequences) inject_sql("DISCARD SEQUENCES", simple, out);
+    foreign_sequences_ = false;
     for (const sql::Statement& statement : meaning.reading->analysis.statements) {
         const auto there = upstream_->by_sql.find(statement.name);
-        if (statement.effects.has(Effect::sequence_state)) {
-            // What others did with sequences on this connection must not show.
-            if (foreign_sequences_ && fresh_lease_) inject_sql("DISCARD SEQUENCES", simple, out);
-            foreign_sequences_ = false;
-            pin(Pin::sequence, &out);
-        }
+        if (statement.effects.has(Effect::sequence_state)) pin(Pin::sequence, &out);
         if (!transaction_mode() && !statement.effects.has(Effect::execute)) continue;
         if (statement.effects.has(Effect::prepare)) {
-            if (there != upstream_->by_sql.end() && !by_sql_.contains(statement.name)) {
+            const auto mine = by_sql_.find(statement.name);
+            const bool others = there != upstream_->by_sql.end() && mine == by_sql_.end();
+            if (others) {
                 inject_sql("DEALLOCATE " + quote_identifier(statement.name), simple, out, &statement.name);
                 upstream_->by_sql.erase(there);
+            } else if (there == upstream_->by_sql.end() && mine != by_sql_.end()) {  // so that it fails, as it should
+                inject_sql(mine->second, simple, out, &statement.name);
+                upstream_->by_sql[statement.name] = mine->second;
             }
         } else if (statement.effects.has(Effect::execute) ||
                    (statement.effects.has(Effect::deallocate) && !statement.name.empty())) {
@@ -223,13 +306,7 @@ bool PostgresConversation::prepare_names(const Meaning& meaning, bool simple, Or
                     inject_sql("DEALLOCATE " + quote_identifier(statement.name), simple, out, &statement.name);
                 upstream_->by_sql.erase(statement.name);
                 std::string bytes;
-                Writer(bytes)
-                    .begin('P')
-                    .str(statement.name)
-                    .str(protocol_level->second->text)
-                    .i16(static_cast<std::int32_t>(protocol_level->second->types.size() / 4))
-                    .bytes(protocol_level->second->types)
-                    .end();
+                frontend::parse(bytes, statement.name, protocol_level->second->text, protocol_level->second->types);
                 Expected& step = expected_.push(Expected::Kind::our_step);
                 step.undo = Expected::Undo::restore_by_sql;
                 step.say().client_name = statement.name;
@@ -256,17 +333,20 @@ void PostgresConversation::inject_sql(const std::string& text, bool simple, Orde
     std::string bytes;
     if (simple) {
         frontend::query(bytes, text);
-        expected_.push(Expected::Kind::our_query).purpose = Expected::Purpose::step;
+        Expected& step = expected_.push(Expected::Kind::our_query);
+        step.purpose = Expected::Purpose::step;
+        if (name) step.say().client_name = *name;
         upstream_->unnamed_of = 0;
     } else {
         static constexpr std::string_view kOurs = "breakwater_step";
+        frontend::close(bytes, 'S', kOurs);  // one that failed may have left it
         frontend::parse(bytes, kOurs, text);
         Writer(bytes).begin('B').str(kOurs).str(kOurs).i16(0).i16(0).i16(0).end();
         Writer(bytes).begin('E').str(kOurs).i32(0).end();
         frontend::close(bytes, 'S', kOurs);
-        for (int i = 0; i < 4; ++i) {
+        for (int i = 0; i < 5; ++i) {
             Expected& step = expected_.push(Expected::Kind::our_step);
-            if (i != 2 || !name) continue;  // it is done when its Execute is
+            if (i != 3 || !name) continue;  // it is done when its Execute is
             step.undo = Expected::Undo::restore_by_sql;
             step.say().client_name = *name;
             if (const auto there = upstream_->by_sql.find(*name); there != upstream_->by_sql.end())

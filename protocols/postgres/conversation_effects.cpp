@@ -19,6 +19,8 @@ const char* PostgresConversation::name_of(Pin pin) {
             return "advisory_lock";
         case Pin::hold_cursor:
             return "hold_cursor";
+        case Pin::prepared:
+            return "prepared_statement";
         case Pin::sequence:
             return "sequence_state";
         case Pin::encoding:
@@ -38,13 +40,15 @@ void PostgresConversation::apply(const sql::Statement& statement, std::string_vi
     const Effects effects = statement.effects;
     const bool in_block = upstream_->status != 'I';
     if (effects.has(Effect::ddl) || effects.has(Effect::drop)) ++database_.schema_epoch;
-    if (effects.has(Effect::opaque) || effects.has(Effect::unknown)) audit_pins_ = true;
-    if (effects.has(Effect::unknown)) audit_settings_ = true;
+    // Any DDL may make its object temporary in ways a text does not show, and runs code of others.
+    const bool may_be_temporary = effects.has(Effect::ddl) && !effects.has(Effect::temp);
+    if (may_be_temporary || effects.any(Effect::opaque | Effect::unknown | Effect::drop)) audit_pins_ = true;
+    if (effects.any(Effect::opaque | Effect::unknown)) audit_settings_ = true;
     if (effects.any(Effect::ddl | Effect::drop | Effect::opaque | Effect::unknown | Effect::temp))
         upstream_->marked = true;
     if (effects.has(Effect::set)) {
         sets_in_transaction_ = true;
-        for (const sql::SetOp& op : statement.ops) apply_set(op, out);
+        for (const sql::SetOp& op : statement.ops) apply_set(op);
     }
     if (effects.has(Effect::murky_set)) audit_settings_ = sets_in_transaction_ = true;
     if (effects.has(Effect::commit)) end_transaction(tag != "ROLLBACK");
@@ -76,7 +80,7 @@ void PostgresConversation::apply(const sql::Statement& statement, std::string_vi
         by_sql_.erase(statement.name);
         upstream_->by_sql.erase(statement.name);
         statements_.erase(statement.name);
-        if (!transaction_mode()) upstream_->prepared.drop(statement.name);
+        upstream_->prepared.drop(statement.name);
     }
     if (effects.has(Effect::deallocate_all)) {
         by_sql_.clear();
@@ -84,18 +88,54 @@ void PostgresConversation::apply(const sql::Statement& statement, std::string_vi
         statements_.clear();
         upstream_->prepared.clear();
     }
-    // An EXECUTE does what was prepared, whatever that is.
-    if (effects.has(Effect::execute)) audit_pins_ = true;
+    if (effects.has(Effect::execute) && !executes_plainly(statement.name)) audit_pins_ = audit_settings_ = true;
     if (effects.has(Effect::temp) && !(effects.has(Effect::temp_on_commit_drop) && in_block)) pin(Pin::temp, out);
     if (effects.has(Effect::listen)) pin(Pin::listen, out);
     if (effects.has(Effect::advisory_lock)) pin(Pin::advisory_lock, out);
     if (effects.has(Effect::declare_hold)) pin(Pin::hold_cursor, out);
     constexpr Effects kUnpins = Effect::unlisten | Effect::unlisten_all | Effect::advisory_unlock |
-                                Effect::close_cursor | Effect::close_all | Effect::drop | Effect::discard_temp;
+                                Effect::close_cursor | Effect::close_all | Effect::drop | Effect::discard_temp |
+                                Effect::deallocate | Effect::deallocate_all;
     if (pinned() && effects.any(kUnpins)) audit_pins_ = true;
 }
 
-void PostgresConversation::apply_set(const sql::SetOp& op, Orders* out) {
+// A statement that fails is undone, but for what transactions do not hold: session locks, what was prepared by SQL, and
+// all that code committed before it failed.
+void PostgresConversation::note_failed(const Expected& entry) {
+    if (!entry.reading) return;
+    const auto& statements = entry.reading->analysis.statements;
+    const std::size_t at = entry.kind == Expected::Kind::query ? entry.statement : 0;
+    if (at >= statements.size()) return;
+    constexpr Effects kOutlives = Effect::opaque | Effect::unknown | Effect::advisory_lock | Effect::execute |
+                                  Effect::murky_set | Effect::prepare;
+    if (statements[at].effects.any(kOutlives)) audit_pins_ = audit_settings_ = true;
+}
+
+// The server reports a setting that no statement of the client's is seen to change: a trigger, say, did.
+void PostgresConversation::note_reported() {
+    constexpr Effects kChanges = Effect::set | Effect::murky_set | Effect::discard_all | Effect::commit |
+                                 Effect::rollback | Effect::rollback_to | Effect::prepare_transaction;
+    const auto& reading = expected_.front().reading;
+    if (reading && reading->analysis.all.any(kChanges)) return;
+    upstream_->distrusted_of = id_;
+    audit_settings_ = true;
+}
+
+namespace {
+// Role and session authorization, which RESET ALL leaves alone.
+SettingsRef identity_of(const Settings& settings) {
+    SettingsRef identity = no_settings();
+    for (const char* name : {"role", "session_authorization"}) {
+        const auto found = settings.find(name);
+        if (found != settings.end()) identity = with(identity, name, found->second);
+    }
+    return identity;
+}
+}  // namespace
+
+void PostgresConversation::apply_set(const sql::SetOp& op) {
+    // The seed of random() is no value to be had again, and from PostgreSQL 16 on it cannot be reset.
+    if (op.name == "seed") return;
     switch (op.kind) {
         case sql::SetOp::Kind::set:
             if (!op.value) {
@@ -105,36 +145,41 @@ void PostgresConversation::apply_set(const sql::SetOp& op, Orders* out) {
             upstream_->have = with(upstream_->have, op.name, *op.value);
             wanted_ = with(wanted_, op.name, *op.value);
             set_names_.push_back(op.name);
-            if (op.name == "client_encoding" && !sql::ascii_safe_encoding(*op.value)) pin(Pin::encoding, out);
             if (op.name == "session_authorization") {  // takes the role back with it
                 upstream_->have = without(upstream_->have, "role");
                 wanted_ = without(wanted_, "role");
             }
             return;
-        case sql::SetOp::Kind::set_local:
-            return;  // gone with the transaction
+        case sql::SetOp::Kind::set_local:  // gone with the transaction
+            local_settings_ = local_settings_ || op.name.empty() || decides_parsing(op.name);
+            std::erase(set_names_, op.name);  // what is reported of it goes with the transaction
+            return;
         case sql::SetOp::Kind::reset: {
             upstream_->have = without(upstream_->have, op.name);
-            const auto start = start_->find(op.name);
-            wanted_ = start == start_->end() ? without(wanted_, op.name) : with(wanted_, op.name, start->second);
-            if (start != start_->end()) resettle_ = true;
+            if (op.name == "session_authorization") upstream_->have = without(upstream_->have, "role");
+            wanted_ = after_reset(op, wanted_);
+            if (start_->contains(op.name)) resettle_ = true;
             return;
         }
         case sql::SetOp::Kind::reset_all: {
-            // Role and session authorization are not among "all".
-            SettingsRef have = no_settings(), want = start_;
-            for (const char* name : {"role", "session_authorization"}) {
-                const auto a = upstream_->have->find(name);
-                if (a != upstream_->have->end()) have = with(have, name, a->second);
-                const auto b = wanted_->find(name);
-                if (b != wanted_->end()) want = with(want, name, b->second);
-            }
-            upstream_->have = have;
-            wanted_ = want;
+            upstream_->have = identity_of(*upstream_->have);
+            wanted_ = after_reset(op, wanted_);
             if (!start_->empty()) resettle_ = true;
             return;
         }
     }
+}
+
+// What a client wants after RESET or RESET ALL: the values it came with are its defaults.
+SettingsRef PostgresConversation::after_reset(const sql::SetOp& op, const SettingsRef& settings) const {
+    if (op.kind == sql::SetOp::Kind::reset_all) {
+        SettingsRef wanted = start_;
+        for (const auto& [name, value] : *identity_of(*settings)) wanted = with(wanted, name, value);
+        return wanted;
+    }
+    const auto start = start_->find(op.name);
+    SettingsRef wanted = start == start_->end() ? without(settings, op.name) : with(settings, op.name, start->second);
+    return op.name == "session_authorization" ? without(wanted, "role") : wanted;  // which goes with it
 }
 
 // What was just set, as the server reports it: `SET datestyle = ymd` changes half of a value and is reported whole.
@@ -162,7 +207,7 @@ void PostgresConversation::end_transaction(bool committed) {
         if (upstream_->have != have_before_) upstream_->have = have_before_;
         if (pinned()) audit_pins_ = true;  // what pinned may have been undone with the rest
     }
-    sets_in_transaction_ = false;
+    sets_in_transaction_ = local_settings_ = false;
 }
 
 // ---------------------------------------------------------------------------------------------------- the audit
@@ -170,17 +215,16 @@ void PostgresConversation::end_transaction(bool committed) {
 namespace {
 // One row a finding: what, name, value. pg_settings.source = 'session' is what SET and set_config leave behind.
 constexpr const char* kAuditPins =
-    "SELECT 't', '', '' FROM pg_catalog.pg_class WHERE relnamespace = pg_catalog.pg_my_temp_schema() AND relkind <> 'i'"
-    " UNION ALL SELECT 't', '', '' FROM pg_catalog.pg_proc WHERE pronamespace = pg_catalog.pg_my_temp_schema()"
-    " UNION ALL SELECT 't', '', '' FROM pg_catalog.pg_type WHERE typnamespace = pg_catalog.pg_my_temp_schema() AND "
-    "typrelid = 0"
+    "SELECT 't', '', '' FROM pg_catalog.pg_depend WHERE refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass"
+    " AND refobjid = pg_catalog.pg_my_temp_schema()"
     " UNION ALL SELECT 'l', '', '' FROM pg_catalog.pg_listening_channels()"
     " UNION ALL SELECT 'a', '', '' FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND pid = "
     "pg_catalog.pg_backend_pid()"
     " UNION ALL SELECT 'h', '', '' FROM pg_catalog.pg_cursors WHERE is_holdable"
-    " UNION ALL SELECT 'p', name, statement FROM pg_catalog.pg_prepared_statements WHERE from_sql";
+    " UNION ALL SELECT 'p', name, pg_catalog.left(statement, 65536) FROM pg_catalog.pg_prepared_statements"
+    " WHERE from_sql";
 constexpr const char* kAuditSettings =
-    " UNION ALL SELECT 's', name, setting FROM pg_catalog.pg_settings WHERE source = 'session'"
+    " UNION ALL SELECT 's', name, setting FROM pg_catalog.pg_settings WHERE source = 'session' AND name <> 'seed'"
     " UNION ALL SELECT 's', 'role', pg_catalog.current_setting('role')"
     "  WHERE pg_catalog.current_setting('role') <> 'none'";
 }  // namespace
@@ -190,11 +234,15 @@ void PostgresConversation::begin_audit(Orders& out) {
     if (audit_settings_) {
         query += kAuditSettings;
         // Placeholders (a.b) are in no view: those we know of are asked for by name.
-        for (const auto& [name, value] : *wanted_)
+        for (const auto& [name, value] : *wanted_) asked_names_.push_back(name);
+        std::sort(asked_names_.begin(), asked_names_.end());
+        asked_names_.erase(std::unique(asked_names_.begin(), asked_names_.end()), asked_names_.end());
+        for (const std::string& name : asked_names_)
             if (name.find('.') != std::string::npos || name == "session_authorization")
                 query += " UNION ALL SELECT 's', " + quote_literal(name) + ", pg_catalog.current_setting(" +
                          quote_literal(name) + ", true)";
     }
+    asked_names_.clear();
     std::string bytes;
     frontend::query(bytes, query);
     out.send_copy(bytes);
@@ -237,6 +285,13 @@ void PostgresConversation::hear_audit(std::string_view body) {
     }
 }
 
+// The view shows the whole text in which a PREPARE stood: only one that is nothing else can be said again elsewhere.
+bool PostgresConversation::is_prepare_of(const std::string& name, const std::string& text) const {
+    const sql::Analysis analysis = sql::analyze(text, lex_options());
+    return !analysis.incomplete && analysis.statements.size() == 1 &&
+           analysis.statements.front().effects.has(Effect::prepare) && analysis.statements.front().name == name;
+}
+
 void PostgresConversation::end_audit(Orders& out, bool failed) {
     auditing_ = false;
     const bool settings = std::exchange(audit_settings_, false);
@@ -260,8 +315,12 @@ void PostgresConversation::end_audit(Orders& out, bool failed) {
     std::erase_if(upstream_->by_sql, [&](const auto& entry) { return !audited_.prepared.contains(entry.first); });
     for (const auto& [name, text] : audited_.prepared) {
         if (upstream_->by_sql.contains(name)) continue;
-        upstream_->by_sql[name] = text;
-        if (!by_sql_.contains(name)) by_sql_[name] = text;
+        if (is_prepare_of(name, text)) {
+            upstream_->by_sql[name] = text;
+            by_sql_.try_emplace(name, text);
+        } else {
+            pin(Pin::prepared, &out);
+        }
     }
     if (settings) {
         auto found = std::make_shared<Settings>(std::move(audited_.settings));

@@ -52,26 +52,26 @@ bool PostgresConversation::on_parse(const Frame& frame, Orders& out) {
         return true;
     }
     if (!need_server(out)) return false;
-    if (resettle_ && upstream_->status != 'E') {
-        if (!expected_.empty()) return false;
-        settle(out);
-        if (settling_) return false;
-    }
-    begin_exchange(out);
     const bool named = !view->name.empty();
+    const bool shared = named && transaction_mode();
+    // Whether the name is the client's already depends on a Parse that is not answered yet.
+    if (shared && has_statement({}, view->name) == There::perhaps && wait_for_answers(out)) return false;
     PreparedRef prepared;
     if (named) {
-        prepared = database_.prepare(view->query, view->types, lex_options());
-    } else if (unnamed_ && unnamed_->text == view->query && unnamed_->types == view->types) {
+        prepared = database_.prepare(view->query, view->types, parse_context(view->query));
+    } else if (unnamed_ && unnamed_->text == view->query && unnamed_->types == view->types &&
+               !unnamed_->meaning.reading && upstream_->readable) {
         prepared = unnamed_;  // the same as before, as a driver's main query often is
     } else {
-        prepared = make_prepared(view->query, view->types, lex_options(), false);
+        prepared = make_prepared(view->query, view->types, reading_context(), false);
     }
     // A statement that uses other names needs them when it is parsed.
-    if (prepared->meaning.reading && !prepare_names(prepared->meaning, false, out)) return false;
+    if (shared && has_statement(prepared->name, {}) == There::perhaps && wait_for_answers(out)) return false;
+    begin_exchange(out);
+    if (prepared->meaning.reading) prepare_names(prepared->meaning, false, out);
     fresh_lease_ = false;
 
-    if (named && transaction_mode()) {
+    if (shared) {
         const std::string name(view->name);
         const auto mine = statements_.find(name);
         if (mine != statements_.end() || by_sql_.contains(name)) {
@@ -95,32 +95,20 @@ bool PostgresConversation::on_parse(const Frame& frame, Orders& out) {
         constexpr sql::Effects kExits =
             Effect::commit | Effect::rollback | Effect::rollback_to | Effect::prepare_transaction;
         const bool accepted = upstream_->status != 'E' || prepared->meaning.effects().any(kExits);
-        bool there = accepted && upstream_->prepared.use(prepared->name);
-        for (std::size_t i = 0; !there && i < expected_.size(); ++i) {  // on its way
-            const Expected& entry = expected_[i];
-            there = (entry.kind == Expected::Kind::parse || entry.kind == Expected::Kind::our_parse) &&
-                    !entry.unnamed && entry.text() == prepared->name;
-        }
-        if (there) {
+        if (accepted && has_statement(prepared->name, {}) == There::yes) {
             Expected& entry = expected_.push(Expected::Kind::told);
             backend::parse_complete(entry.say().text);
             entry.undo = Expected::Undo::forget_statement;
             entry.say().client_name = name;
             entry.say().prepared = prepared;
             statements_[name] = std::move(prepared);
-            if (expected_.size() == 1) tell_due(out);
+            if (expected_.size() == 1 && server_rest_ == 0) tell_due(out);
             return true;
         }
         make_room(out);
         note_unsynced(Unsynced::parsed);
         std::string bytes;
-        Writer(bytes)
-            .begin('P')
-            .str(prepared->name)
-            .str(view->query)
-            .i16(static_cast<std::int32_t>(view->type_count()))
-            .bytes(view->types)
-            .end();
+        frontend::parse(bytes, prepared->name, view->query, view->types);
         out.send_copy(bytes);
         Expected& entry = expected_.push(Expected::Kind::parse);
         entry.words = std::make_unique<Expected::Words>(Expected::Words{prepared, prepared->name, name});
@@ -138,54 +126,73 @@ bool PostgresConversation::on_parse(const Frame& frame, Orders& out) {
             entry.undo = Expected::Undo::forget_statement;
     } else {
         unnamed_ = std::move(prepared);
-        ++unnamed_version_;
+        entry.version = ++unnamed_version_;
         upstream_->unnamed_of = unnamed_mark();
     }
     out.send(frame.bytes);
     return true;
 }
 
-// Sees to it that the connection has the statement, and says by which name.
-std::string_view PostgresConversation::statement_on_server(const PreparedRef& prepared, std::string_view client_name,
-                                                           Orders& out) {
-    const std::string own(transaction_mode() ? std::string_view{} : client_name);
-    const std::string& name = transaction_mode() ? prepared->name : own;
-    const std::string_view stays = transaction_mode() ? std::string_view(prepared->name) : client_name;
-    if (upstream_->prepared.use(name)) return stays;
-    for (std::size_t i = 0; i < expected_.size(); ++i) {  // on its way
+// Whether the connection has a statement of that name, or the client one of its own. A Parse that is on its way counts
+// up to the next Sync, since what follows it fails with it; behind that its fate must be known first.
+PostgresConversation::There PostgresConversation::has_statement(std::string_view server_name,
+                                                                std::string_view client_name) {
+    if (!server_name.empty() && upstream_->prepared.use(std::string(server_name))) return There::yes;
+    bool behind = false;
+    for (std::size_t i = expected_.size(); i-- > 0;) {
         const Expected& entry = expected_[i];
-        if ((entry.kind == Expected::Kind::parse || entry.kind == Expected::Kind::our_parse) && !entry.unnamed &&
-            entry.text() == name)
-            return stays;
+        const bool parses = (entry.kind == Expected::Kind::parse || entry.kind == Expected::Kind::our_parse) &&
+                            !entry.unnamed && !server_name.empty() && entry.text() == server_name;
+        const bool names = entry.undo == Expected::Undo::forget_statement && !client_name.empty() &&
+                           entry.words->client_name == client_name;
+        if (parses || names) return behind ? There::perhaps : There::yes;
+        behind = behind || entry.kind == Expected::Kind::sync || entry.kind == Expected::Kind::query ||
+                 entry.kind == Expected::Kind::our_query;
     }
-    if (transaction_mode()) make_room(out);  // else the names are the client's own, and it counts on them
+    return There::no;
+}
+
+// False: the message must wait, until it is known whether client and connection have the statement.
+bool PostgresConversation::knows_for_sure(const Prepared& prepared, std::string_view client_name, Orders& out) {
+    const std::string_view name = transaction_mode() ? std::string_view(prepared.name) : client_name;
+    const bool perhaps = has_statement(name, {}) == There::perhaps || has_statement({}, client_name) == There::perhaps;
+    return !perhaps || !wait_for_answers(out);
+}
+
+// Sees to it that the connection has the statement, and says by which name.
+std::string_view PostgresConversation::statement_on_server(PreparedRef& prepared, std::string_view client_name,
+                                                           Orders& out) {
+    if (!transaction_mode()) {  // by its own name, which the client counts on
+        if (has_statement(client_name, {}) == There::no) parse_on_server(*prepared, std::string(client_name), out);
+        return client_name;
+    }
+    if (has_statement(prepared->name, {}) != There::no) return prepared->name;
+    // Parsed under settings that have changed since, it is another statement to those who share it.
+    if (const ParseContext now = parse_context({}); !prepared->own && now.digest() != prepared->context)
+        prepared = database_.prepare(prepared->text, prepared->types, now);
+    if (has_statement(prepared->name, {}) == There::no) {
+        make_room(out);
+        parse_on_server(*prepared, prepared->name, out);
+    }
+    return prepared->name;
+}
+
+void PostgresConversation::parse_on_server(const Prepared& prepared, const std::string& name, Orders& out) {
     note_unsynced(Unsynced::parsed);
     std::string bytes;
-    Writer(bytes)
-        .begin('P')
-        .str(name)
-        .str(prepared->text)
-        .i16(static_cast<std::int32_t>(prepared->types.size() / 4))
-        .bytes(prepared->types)
-        .end();
+    frontend::parse(bytes, name, prepared.text, prepared.types);
     out.send_copy(bytes);
-    Expected& entry = expected_.push(Expected::Kind::our_parse);
-    entry.say().text = name;
-    return stays;
+    expected_.push(Expected::Kind::our_parse).say().text = name;
 }
 
 // The client's unnamed statement, parsed on another connection or wiped by a query of ours, comes onto this one.
 void PostgresConversation::bring_unnamed(Orders& out) {
     std::string bytes;
-    Writer(bytes)
-        .begin('P')
-        .str("")
-        .str(unnamed_->text)
-        .i16(static_cast<std::int32_t>(unnamed_->types.size() / 4))
-        .bytes(unnamed_->types)
-        .end();
+    frontend::parse(bytes, {}, unnamed_->text, unnamed_->types);
     out.send_copy(bytes);
-    expected_.push(Expected::Kind::our_parse).unnamed = true;
+    Expected& entry = expected_.push(Expected::Kind::our_parse);
+    entry.unnamed = true;
+    entry.version = unnamed_version_;
     upstream_->unnamed_of = unnamed_mark();
 }
 
@@ -220,15 +227,16 @@ bool PostgresConversation::on_bind(const Frame& frame, Orders& out) {
         return false;
     }
     if (!need_server(out)) return false;
-    if (resettle_ && upstream_->status != 'E' && expected_.empty()) {
-        settle(out);
-        if (settling_) return false;
-    }
-    begin_exchange(out);
-    note_unsynced(Unsynced::bound);
-    fresh_lease_ = false;
     const ByteView portal = body.substr(0, portal_end);
     const ByteView name = body.substr(portal_end + 1, name_end - portal_end - 1);
+    const auto mine = statements_.find(std::string(name));
+    const Prepared* known = mine != statements_.end() ? mine->second.get() : nullptr;
+    if (known && !knows_for_sure(*known, name, out)) return false;
+    begin_exchange(out);
+    if (name.empty()) known = unnamed_.get();
+    if (known && known->meaning.reading) prepare_names(known->meaning, false, out);
+    note_unsynced(Unsynced::bound);
+    fresh_lease_ = false;
     if (name.empty()) {
         if (upstream_->unnamed_of != unnamed_mark() &&
             unnamed_) {  // parsed on another connection, or one a query of ours wiped
@@ -244,7 +252,6 @@ bool PostgresConversation::on_bind(const Frame& frame, Orders& out) {
         pass_client(frame, out);
         return true;
     }
-    const auto mine = statements_.find(std::string(name));
     if (mine == statements_.end()) {
         const auto sql_level = by_sql_.find(name);
         if (sql_level == by_sql_.end() && transaction_mode()) {
@@ -259,8 +266,8 @@ bool PostgresConversation::on_bind(const Frame& frame, Orders& out) {
         pass_client(frame, out);
         return true;
     }
-    const PreparedRef prepared = mine->second;
-    const std::string_view there = statement_on_server(prepared, name, out);
+    const std::string_view there = statement_on_server(mine->second, name, out);
+    const PreparedRef& prepared = mine->second;
     portal_slot(portal) = prepared;
     expected_.push(Expected::Kind::bind);
     if (!transaction_mode()) {
@@ -285,6 +292,8 @@ bool PostgresConversation::on_describe(const Frame& frame, Orders& out) {
         return true;
     }
     if (!need_server(out)) return false;
+    const auto mine = view->kind == 'S' ? statements_.find(std::string(view->name)) : statements_.end();
+    if (mine != statements_.end() && !knows_for_sure(*mine->second, view->name, out)) return false;
     begin_exchange(out);
     note_unsynced(Unsynced::parsed);
     fresh_lease_ = false;
@@ -305,7 +314,6 @@ bool PostgresConversation::on_describe(const Frame& frame, Orders& out) {
         out.send(frame.bytes);
         return true;
     }
-    const auto mine = statements_.find(std::string(view->name));
     if (mine == statements_.end()) {
         const auto sql_level = by_sql_.find(view->name);
         if (sql_level == by_sql_.end()) {
@@ -341,16 +349,13 @@ bool PostgresConversation::on_execute(const Frame& frame, Orders& out) {
     begin_exchange(out);
     note_unsynced(Unsynced::bound);
     Expected& entry = expected_.push(Expected::Kind::execute);
-    const PreparedRef portal = portal_of(view->portal);
-    if (!portal) {
-        note_request(false);  // a cursor made by SQL, or what we did not see
-    } else {
-        const Meaning& meaning = portal->meaning;
-        note_request(meaning.may_run_twice());
-        if (meaning.reading && !meaning.read) {
-            entry.reading = meaning.reading;
-            note_effects(meaning.effects());
-        }
+    const Prepared* portal = portal_of(view->portal);
+    const Meaning meaning = portal ? portal->meaning : not_seen();
+    note_request(meaning.may_run_twice());
+    note_sequences(meaning);
+    if (meaning.reading && !meaning.read) {
+        entry.reading = meaning.reading;
+        note_effects(*meaning.reading);
     }
     out.send(frame.bytes);
     return true;
@@ -374,7 +379,7 @@ bool PostgresConversation::on_close(const Frame& frame, Orders& out) {
             entry.say().prepared = std::move(mine->second);
             statements_.erase(mine);
         }
-        if (expected_.size() == 1) tell_due(out);
+        if (expected_.size() == 1 && server_rest_ == 0) tell_due(out);
         return true;
     }
     if (!need_server(out)) return false;

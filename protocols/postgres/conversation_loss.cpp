@@ -55,6 +55,14 @@ void PostgresConversation::on_refused(const Refusal& refusal, Orders& out) {
 void PostgresConversation::settle_failed(Orders& out) {
     const std::string error = std::exchange(settle_error_, {});
     settling_ = false;
+    if (others_settings_ && upstream_->status == 'I') {
+        // Perhaps it was taking back what others set that failed: on a connection of nobody's it is known.
+        lost_sight();
+        out.close(Left::broken);
+        opening_ = true;
+        out.open({});
+        return;
+    }
     if (phase_ == Phase::entering) {
         out.reply_copy(as_fatal(error));
         lost_sight();
@@ -66,9 +74,10 @@ void PostgresConversation::settle_failed(Orders& out) {
     // The client's own setting is refused (a role that was dropped, say): its statement must not run without it.
     const bool in_block = upstream_->status != 'I';
     lost_sight();
-    out.close(Left::broken);
+    out.close(in_block ? Left::broken : Left::dirty);  // nothing of it was set: the whole was undone
     failing_ = error;
     lost_transaction_ = in_block;
+    settle_refused_ = !in_block;
 }
 
 void PostgresConversation::on_cancel(Orders&) {
@@ -184,12 +193,13 @@ Conversation::AfterLoss PostgresConversation::on_upstream_lost(bool may_retry, s
 // yet is skipped up to it.
 void PostgresConversation::answer_all(const std::string& error, char status, bool unsynced, Orders& out) {
     std::string bytes;
-    bool told_error = skip_to_sync_, open_end = skip_to_sync_;
-    bool told_any = skip_to_sync_;
+    // An error that came before the loss is the answer to the first of them.
+    bool told_error = skip_to_sync_ || error_since_ready_, open_end = skip_to_sync_;
+    bool told_any = told_error;
     while (!expected_.empty()) {
         const Kind kind = expected_.front().kind;
         expected_.pop();
-        if (kind == Kind::our_query) continue;
+        if (kind == Kind::our_query || kind == Kind::copy_end) continue;
         if (!told_error) {
             bytes += error;
             told_error = true;
@@ -239,13 +249,14 @@ bool PostgresConversation::client_message_without_server(const Frame& frame, Ord
     const auto ends = [&](std::string_view text) {
         if (!lost_transaction_ || !failing_.empty()) return false;
         const sql::Analysis analysis = sql::analyze(text, lex_options());
-        return analysis.statements.size() == 1 &&
+        return analysis.statements.size() == 1 && !analysis.all.has(Effect::chain) &&
                (analysis.all.has(Effect::rollback) || analysis.all.has(Effect::commit));
     };
     std::string bytes;
     switch (frame.type) {
         case 'Q': {
             drop();
+            if (local_skip_) return true;
             const auto text = frame.status == Frame::Status::whole ? parse_query(frame.body()) : std::nullopt;
             if (text && ends(*text)) {
                 lost_transaction_ = false;
@@ -279,10 +290,11 @@ bool PostgresConversation::client_message_without_server(const Frame& frame, Ord
             const auto view = frame.status == Frame::Status::whole ? parse_parse(frame.body()) : std::nullopt;
             if (view && ends(view->query)) {
                 if (view->name.empty()) {
-                    unnamed_ = make_prepared(view->query, view->types, lex_options(), false);
+                    unnamed_ = make_prepared(view->query, view->types, parse_context(view->query), false);
+                    unnamed_parsed_ = unnamed_;
                     ++unnamed_version_;
                 } else {
-                    statements_[std::string(view->name)] = database_.prepare(view->query, view->types, lex_options());
+                    statements_[std::string(view->name)] = database_.prepare(view->query, view->types, parse_context(view->query));
                 }
                 backend::parse_complete(bytes);
                 local_end_ = true;

@@ -38,6 +38,10 @@ std::size_t PostgresConversation::on_upstream(ByteView bytes, Orders& out) {
             } else {
                 used += n;
             }
+            if (server_rest_ == 0 && told_is_due()) {
+                pass_run();
+                tell_due(out);
+            }
             continue;
         }
         const Frame frame = next_frame(bytes.substr(used));
@@ -80,12 +84,8 @@ std::size_t PostgresConversation::on_upstream(ByteView bytes, Orders& out) {
             break;
         }
         // Those that are told to the client in another place than where they lie end the run first.
-        if (frame.type == 'Z' || !expected_.empty()) {
-            const bool plain = !expected_.empty() && expected_.front().kind == Kind::query;
-            if (!plain || frame.type == 'Z') pass_run();
-        } else {
-            pass_run();
-        }
+        const bool plain = !expected_.empty() && expected_.front().kind == Kind::query;
+        if (!plain || frame.type == 'Z' || frame.type == 'E') pass_run();
         const bool pass = server_message(frame, out);
         if (!upstream_ || lost_to_violation_) return used + frame.bytes.size();
         if (!pass) pass_run();
@@ -97,7 +97,7 @@ std::size_t PostgresConversation::on_upstream(ByteView bytes, Orders& out) {
             // The ReadyForQuery itself goes out before anything that follows from it (giving back, an audit).
             pass_run();
             if (!on_ready_over(out)) return used;
-        } else if (!expected_.empty() && (expected_.front().kind == Kind::told)) {
+        } else if (server_rest_ == 0 && told_is_due()) {
             pass_run();
             tell_due(out);
         }
@@ -138,10 +138,10 @@ bool PostgresConversation::server_message(const Frame& frame, Orders& out) {
         case 'S': {
             const auto status = parse_parameter_status(frame.body());
             if (!status) return server_broke("a malformed ParameterStatus", out);
-            auto changed = std::make_shared<Parameters>(*upstream_->parameters);
-            (*changed)[std::string(status->name)] = status->value;
             const bool in_step = told_ == upstream_->parameters;
-            upstream_->parameters = std::move(changed);
+            upstream_->report(status->name, status->value);
+            if (!upstream_->readable) pin(Pin::encoding, &out);
+            if (!swallow && !expected_.empty()) note_reported();
             if (swallow) return false;  // told, if it differs, when the settling is over
             if (in_step) {
                 told_ = upstream_->parameters;
@@ -167,6 +167,7 @@ bool PostgresConversation::server_message(const Frame& frame, Orders& out) {
             expected_.pop();
             if (front == Kind::our_step) return false;
             if (!entry.unnamed) upstream_->prepared.add(entry.text());
+            if (entry.unnamed && entry.version == unnamed_version_) unnamed_parsed_ = unnamed_;
             return front == Kind::parse;
         }
         case '2':
@@ -215,13 +216,15 @@ bool PostgresConversation::server_message(const Frame& frame, Orders& out) {
 bool PostgresConversation::on_copy_in() {
     // While it copies, the server ignores Sync and Flush: those that were sent right behind have no answer.
     copying_in_ = true;
+    early_syncs_ = 0;
     for (std::size_t i = 1; i < expected_.size();) {
         if (expected_[i].kind == Kind::copy_end) {
             copying_in_ = false;
             break;
         }
-        if (expected_.front().kind == Kind::execute && expected_[i].kind == Kind::sync) {
+        if (expected_[i].kind == Kind::sync) {
             expected_.erase(i);
+            ++early_syncs_;
         } else {
             ++i;
         }
@@ -242,6 +245,8 @@ bool PostgresConversation::on_error(const Frame& frame, Orders& out) {
     copying_in_ = false;
     const Kind front = expected_.front().kind;
     if (front == Kind::our_query) {
+        const auto& step = expected_.front();
+        if (step.purpose == Expected::Purpose::step && step.words) upstream_->by_sql.erase(step.words->client_name);
         settle_failed_ = true;
         settle_error_.assign(frame.bytes);
         return false;
@@ -256,6 +261,7 @@ bool PostgresConversation::on_error(const Frame& frame, Orders& out) {
         told_client_ = true;
         pass = false;
     }
+    note_failed(expected_.front());
     if (front == Kind::query) return pass;
     if (front == Kind::sync) return pass;  // a deferred constraint, at commit
     if (front == Kind::instead) {
@@ -276,7 +282,12 @@ bool PostgresConversation::on_error(const Frame& frame, Orders& out) {
 void PostgresConversation::take_back(std::size_t end) {
     for (std::size_t i = end; i-- > 0;) {
         Expected& entry = expected_[i];
-        if (entry.unnamed && entry.kind == Kind::parse) forget_unnamed();
+        if (entry.unnamed && entry.kind == Kind::parse && entry.version == unnamed_version_) {
+            // One that failed has taken the statement before it away; one that was skipped has not.
+            if (i == 0 && upstream_) unnamed_parsed_.reset();
+            unnamed_ = unnamed_parsed_;
+            ++unnamed_version_;
+        }
         if (entry.unnamed && upstream_) upstream_->unnamed_of = 0;
         switch (entry.undo) {
             case Expected::Undo::none:
@@ -319,15 +330,18 @@ bool PostgresConversation::on_complete(const Frame& frame, Orders& out) {
                 if (!tag) return server_broke("a malformed CommandComplete", out);
                 apply(entry.reading->analysis.statements[entry.statement++], *tag, &out);
             }
+            early_syncs_ = 0;
             return true;
         case Kind::execute: {
-            if (frame.type == 'C' && entry.reading) {
-                const auto tag = parse_command_complete(frame.body());
+            // Suspended at its row limit it has done what it does as well: it is not begun anew.
+            if (frame.type != 'I' && entry.reading) {
+                const auto tag = frame.type == 'C' ? parse_command_complete(frame.body()) : std::string_view{};
                 if (!tag) return server_broke("a malformed CommandComplete", out);
                 const std::shared_ptr<const Reading> reading = entry.reading;
                 for (const sql::Statement& statement : reading->analysis.statements) apply(statement, *tag, &out);
             }
             expected_.pop();
+            early_syncs_ = 0;
             return true;
         }
         default:
@@ -340,6 +354,13 @@ bool PostgresConversation::on_ready(const Frame& frame, Orders& out) {
     const auto status = parse_ready_for_query(frame.body());
     if (!status) return server_broke("a malformed ReadyForQuery", out);
     while (!expected_.empty() && expected_.front().kind == Kind::copy_end) expected_.pop();
+    if (expected_.empty() && early_syncs_ > 0) {  // the COPY failed before the server came to the Sync sent with it
+        --early_syncs_;
+        skip_to_sync_ = sync_due_ = false;
+        upstream_->status = *status;
+        ready_of_ = Kind::sync;
+        return true;
+    }
     if (expected_.empty()) return server_broke("a ReadyForQuery nobody asked for", out);
     const Kind front = expected_.front().kind;
     if (front != Kind::query && front != Kind::sync && front != Kind::our_query)
@@ -393,6 +414,7 @@ bool PostgresConversation::on_ready_over(Orders& out) {
     told_client_ = false;
     portals_.clear();
     unnamed_portal_.reset();
+    if (pins_ & (1U << static_cast<unsigned>(Pin::encoding))) audit_pins_ = audit_settings_ = false;  // it stays anyway
     if (audit_pins_ || audit_settings_) {
         begin_audit(out);
         return true;

@@ -18,11 +18,12 @@ IdentityRef PostgresDatabase::identity(const std::string& client_user, const std
     return slot;
 }
 
-ParametersRef PostgresDatabase::known_login(const std::string& identity, const SettingsRef& settings) const {
+const PostgresDatabase::KnownLogin* PostgresDatabase::known_login(const std::string& identity,
+                                                                  const SettingsRef& settings) const {
     const auto found = logins_.find(identity);
     if (found == logins_.end()) return nullptr;
-    for (const Login& login : found->second)
-        if (same(login.settings, settings)) return login.parameters;
+    for (const KnownLogin& login : found->second)
+        if (same(login.settings, settings)) return &login;
     return nullptr;
 }
 
@@ -40,8 +41,8 @@ void PostgresDatabase::learn_login(const std::string& identity, const SettingsRe
 
 void PostgresDatabase::forget_logins(const std::string& identity) { logins_.erase(identity); }
 
-PreparedRef PostgresDatabase::prepare(std::string_view text, std::string_view types, sql::LexOptions lex) {
-    PreparedRef fresh = make_prepared(text, types, lex, true);
+PreparedRef PostgresDatabase::prepare(std::string_view text, std::string_view types, const ParseContext& context) {
+    PreparedRef fresh = make_prepared(text, types, context, true);
     auto& slot = statements_[fresh->name];
     if (PreparedRef known = slot.lock()) return known;
     slot = fresh;

@@ -62,15 +62,20 @@ class PostgresDatabase {
     const std::string& mock_secret() const { return mock_secret_; }
     IdentityRef identity(const std::string& user, const std::string& database);
 
-    // What a server reported to a client with these settings: enough to let the next one in without asking.
-    ParametersRef known_login(const std::string& identity, const SettingsRef& settings) const;
+    // What a server reported to a client with these settings: enough to let the next one in without asking. Clients
+    // share both, so that telling one from another seldom takes more than a glance at the addresses.
+    struct KnownLogin {
+        SettingsRef settings;
+        ParametersRef parameters;
+    };
+    const KnownLogin* known_login(const std::string& identity, const SettingsRef& settings) const;
     void learn_login(const std::string& identity, const SettingsRef& settings, ParametersRef parameters);
     void forget_logins(const std::string& identity);
 
     // One statement, one copy, however many clients prepare it.
-    PreparedRef prepare(std::string_view text, std::string_view types, sql::LexOptions lex);
+    PreparedRef prepare(std::string_view text, std::string_view types, const ParseContext& context);
 
-    Expectations::Storage spare;  // one conversation at a time uses it
+    Expectations::Spare spare;  // lent to the conversations that wait for an answer
 
     // Rises with every DDL seen: statements prepared before are not shared with new clients (their result may differ).
     std::uint64_t schema_epoch = 0;
@@ -81,11 +86,7 @@ class PostgresDatabase {
     std::map<std::string, User, std::less<>> users_;
     std::string mock_secret_ = random_bytes(32);
     std::unordered_map<std::string, std::shared_ptr<PostgresIdentity>> identities_;
-    struct Login {
-        SettingsRef settings;
-        ParametersRef parameters;
-    };
-    std::unordered_map<std::string, std::list<Login>> logins_;
+    std::unordered_map<std::string, std::list<KnownLogin>> logins_;
     std::unordered_map<std::string, std::weak_ptr<const Prepared>> statements_;
     std::size_t sweep_at_ = 1024;
 };

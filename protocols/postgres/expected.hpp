@@ -42,11 +42,12 @@ struct Expected {
     };
     Undo undo = Undo::none;
     std::uint16_t statement = 0;             // query: how many of its statements are answered
+    std::uint32_t version = 0;               // parse of the unnamed statement: which of the client's
     std::shared_ptr<const Reading> reading;  // query, execute: what it does, where that matters
     struct Words {
         PreparedRef prepared;     // parse, our_parse
         std::string text;         // parse, our_parse: name on the server; told, instead: bytes
-        std::string client_name;  // the client's (or SQL-level) name that `undo` is about
+        std::string client_name;  // the client's (or SQL-level) name that `undo`, or a step of ours, is about
     };
     std::unique_ptr<Words> words;  // seldom needed, so an entry stays small
     Words& say() {
@@ -63,13 +64,14 @@ struct Expected {
 class Expectations {
   public:
     using Storage = std::vector<Expected>;
-    explicit Expectations(Storage& spare) : spare_(spare) {}
+    using Spare = std::vector<Storage>;
+    explicit Expectations(Spare& spare) : spare_(spare) {}
     bool empty() const { return head_ == entries_.size(); }
     std::size_t size() const { return entries_.size() - head_; }
     Expected& front() { return entries_[head_]; }
     Expected& operator[](std::size_t i) { return entries_[head_ + i]; }
     Expected& push(Expected::Kind kind) {
-        if (entries_.capacity() == 0) entries_.swap(spare_);
+        if (entries_.capacity() == 0) borrow();
         Expected& entry = entries_.emplace_back();
         entry.kind = kind;
         return entry;
@@ -94,11 +96,9 @@ class Expectations {
     void clear() {
         entries_.clear();
         head_ = 0;
-        if (entries_.capacity() <= kKeep && spare_.capacity() == 0) {
-            entries_.swap(spare_);
-        } else {
-            Storage().swap(entries_);
-        }
+        if (entries_.capacity() == 0) return;
+        if (entries_.capacity() <= kKeep && spare_.size() < kSpare) spare_.push_back(std::move(entries_));
+        Storage().swap(entries_);
     }
     void idle() {  // keeps no memory for a client that does nothing
         if (empty() && entries_.capacity() > 0) clear();
@@ -106,7 +106,13 @@ class Expectations {
 
   private:
     static constexpr std::size_t kKeep = 64;
-    Storage& spare_;
+    static constexpr std::size_t kSpare = 128;  // about as many requests as a worker has under way at a time
+    void borrow() {
+        if (spare_.empty()) return entries_.reserve(8);
+        entries_ = std::move(spare_.back());
+        spare_.pop_back();
+    }
+    Spare& spare_;
     Storage entries_;
     std::size_t head_ = 0;
 };

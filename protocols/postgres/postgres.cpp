@@ -43,11 +43,8 @@ class QueryErrand final : public Errand {
                     failed_ = true;
                     break;
                 case 'S':
-                    if (const auto status = parse_parameter_status(frame.body())) {
-                        auto changed = std::make_shared<Parameters>(*upstream_.parameters);
-                        (*changed)[std::string(status->name)] = status->value;
-                        upstream_.parameters = std::move(changed);
-                    }
+                    if (const auto status = parse_parameter_status(frame.body()))
+                        upstream_.report(status->name, status->value);
                     break;
                 case 'T':
                 case 'D':
@@ -124,7 +121,6 @@ std::unique_ptr<Conversation> Postgres::converse(const ClientInfo& client) {
     return std::make_unique<PostgresConversation>(*database_, client);
 }
 
-std::string Postgres::turn_away(const Refusal& refusal) { return error_for(refusal, Ending::closes); }
 
 Protocol::Greeted Postgres::greet(const Identity& identity) {
     const auto& who = static_cast<const PostgresIdentity&>(identity);
@@ -139,7 +135,7 @@ Protocol::Greeted Postgres::greet(const Identity& identity) {
     params.keys = who.keys;
     PostgresUpstream* to = state.get();
     auto errand = std::make_unique<GreetingErrand>(std::move(params), [to](Greeting::Result& result) {
-        to->parameters = std::make_shared<const Parameters>(std::move(result.parameters));
+        to->report_all(std::move(result.parameters));
         to->pid = result.pid;
         to->key = std::move(result.key);
         to->tls = result.tls;

@@ -65,6 +65,12 @@ std::string quote_identifier(std::string_view name) {
 
 std::string settle_sql(const Settings& have, const Settings& want, bool distrust) {
     std::string sql;
+    for (const std::string& step : settle_steps(have, want, distrust)) sql += step + ";";
+    return sql;
+}
+
+std::vector<std::string> settle_steps(const Settings& have, const Settings& want, bool distrust) {
+    std::vector<std::string> steps;
     const auto value_in = [](const Settings& settings, std::string_view name) -> const std::string* {
         const auto found = settings.find(name);
         return found == settings.end() ? nullptr : &found->second;
@@ -75,16 +81,16 @@ std::string settle_sql(const Settings& have, const Settings& want, bool distrust
     };
     const bool identity = distrust || differs(kRole) || differs(kSessionAuthorization);
     const bool others_change = distrust || !std::ranges::equal(have, want);
-    if (!others_change) return sql;
+    if (!others_change) return steps;
     // With a role of its own in force, the rest is changed as the login role and the role taken again.
     const bool drop_identity = identity || have.contains(kRole) || have.contains(kSessionAuthorization);
-    if (drop_identity) sql += "RESET SESSION AUTHORIZATION;RESET ROLE;";
-    if (distrust) sql += "RESET ALL;";
+    if (drop_identity) steps.insert(steps.end(), {"RESET SESSION AUTHORIZATION", "RESET ROLE"});
+    if (distrust) steps.emplace_back("RESET ALL");
     // A DateStyle may name half of it ("ymd"), and then means that half of what was before: of the default, here.
     if (!distrust && differs(kDateStyle) && have.contains(kDateStyle) && want.contains(kDateStyle))
-        sql += "RESET datestyle;";
+        steps.emplace_back("RESET datestyle");
     for (const auto& [name, value] : have) {
-        if (!distrust && !is_identity(name) && !want.contains(name)) sql += "RESET " + quote_setting(name) + ";";
+        if (!distrust && !is_identity(name) && !want.contains(name)) steps.push_back("RESET " + quote_setting(name));
     }
     std::string sets;
     for (const auto& [name, value] : want) {
@@ -94,14 +100,15 @@ std::string settle_sql(const Settings& have, const Settings& want, bool distrust
         sets += (sets.empty() ? "SELECT " : ",");
         sets += "pg_catalog.set_config(" + quote_literal(name) + "," + quote_literal(value) + ",false)";
     }
-    if (!sets.empty()) sql += sets + ";";
+    if (!sets.empty()) steps.push_back(std::move(sets));
     if (drop_identity) {
         for (const std::string_view name : {kSessionAuthorization, kRole}) {
             if (const std::string* value = value_in(want, name))
-                sql += "SELECT pg_catalog.set_config('" + std::string(name) + "'," + quote_literal(*value) + ",false);";
+                steps.push_back("SELECT pg_catalog.set_config('" + std::string(name) + "'," + quote_literal(*value) +
+                                ",false)");
         }
     }
-    return sql;
+    return steps;
 }
 
 }  // namespace breakwater::postgres

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace breakwater::postgres {
 
@@ -18,10 +19,11 @@ inline bool same(const SettingsRef& a, const SettingsRef& b) { return a == b || 
 SettingsRef with(const SettingsRef& settings, const std::string& name, const std::string& value);
 SettingsRef without(const SettingsRef& settings, const std::string& name);
 
-// What takes a connection from `have` to `want`; empty when nothing. The role and session authorization are put back
+// What takes a connection from `have` to `want`, statement by statement; empty when nothing. The role and session authorization are put back
 // first and set last, since others may need the login role's rights. `distrust`: the connection may have more set than
 // we know, so everything is reset first.
-std::string settle_sql(const Settings& have, const Settings& want, bool distrust);
+std::vector<std::string> settle_steps(const Settings& have, const Settings& want, bool distrust);
+std::string settle_sql(const Settings& have, const Settings& want, bool distrust);  // the same, as one query
 
 std::string quote_literal(std::string_view text);
 std::string quote_identifier(std::string_view name);

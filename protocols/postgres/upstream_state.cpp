@@ -1,5 +1,6 @@
 #include "protocols/postgres/upstream_state.hpp"
 
+#include "protocols/postgres/sql.hpp"
 #include "protocols/postgres/wire.hpp"
 
 namespace breakwater::postgres {
@@ -16,9 +17,7 @@ bool PostgresUpstream::on_idle_bytes(ByteView bytes) {
             case 'S': {  // a configuration reload at the server
                 const auto told = parse_parameter_status(frame.body());
                 if (!told) return false;
-                auto changed = std::make_shared<Parameters>(*parameters);
-                (*changed)[std::string(told->name)] = told->value;
-                parameters = std::move(changed);
+                report(told->name, told->value);
                 break;
             }
             case 'N':  // a notice or notification of nobody in particular: must not reach the next client
@@ -31,6 +30,19 @@ bool PostgresUpstream::on_idle_bytes(ByteView bytes) {
     }
     idle_.erase(0, idle_.size() - rest.size());
     return idle_.size() <= kLimit;
+}
+
+void PostgresUpstream::report(std::string_view name, std::string_view value) {
+    auto changed = std::make_shared<Parameters>(*parameters);
+    changed->insert_or_assign(std::string(name), value);
+    parameters = std::move(changed);
+    if (name == "client_encoding") readable = sql::ascii_safe_encoding(value);
+}
+
+void PostgresUpstream::report_all(Parameters reported) {
+    const auto encoding = reported.find("client_encoding");
+    readable = encoding == reported.end() || sql::ascii_safe_encoding(encoding->second);
+    parameters = std::make_shared<const Parameters>(std::move(reported));
 }
 
 UpstreamState::ServerRole PostgresUpstream::role() const {

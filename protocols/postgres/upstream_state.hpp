@@ -58,7 +58,11 @@ class PostgresUpstream final : public UpstreamState {
     ServerRole role() const override;
     std::string goodbye() const override;
 
+    void report(std::string_view name, std::string_view value);  // a ParameterStatus
+    void report_all(Parameters parameters);                      // those of a login
+
     ParametersRef parameters = std::make_shared<const Parameters>();
+    bool readable = true;  // its client_encoding is one in which a text can be read (sql::ascii_safe_encoding)
     std::uint32_t pid = 0;
     std::string key;                                         // for cancelling; empty: the server gave none
     SettingsRef have = no_settings();                        // set beyond what the login gave

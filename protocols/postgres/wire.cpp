@@ -85,11 +85,8 @@ void cancel_request(std::string& out, std::uint32_t pid, std::string_view key) {
     Writer(out).begin_untyped().i32(kCancelRequest).i32(pid).bytes(key).end();
 }
 void query(std::string& out, std::string_view sql) { Writer(out).begin('Q').str(sql).end(); }
-void parse(std::string& out, std::string_view name, std::string_view sql, const std::vector<std::uint32_t>& types) {
-    Writer w(out);
-    w.begin('P').str(name).str(sql).i16(static_cast<std::int32_t>(types.size()));
-    for (const std::uint32_t type : types) w.i32(type);
-    w.end();
+void parse(std::string& out, std::string_view name, std::string_view sql, std::string_view types) {
+    Writer(out).begin('P').str(name).str(sql).i16(static_cast<std::int32_t>(types.size() / 4)).bytes(types).end();
 }
 void close(std::string& out, char kind, std::string_view name) { target(out, 'C', kind, name); }
 void describe(std::string& out, char kind, std::string_view name) { target(out, 'D', kind, name); }

@@ -121,7 +121,8 @@ void startup(std::string& out, std::uint32_t version, const std::vector<Setting>
 void ssl_request(std::string& out);
 void cancel_request(std::string& out, std::uint32_t pid, std::string_view key);
 void query(std::string& out, std::string_view sql);
-void parse(std::string& out, std::string_view name, std::string_view sql, const std::vector<std::uint32_t>& types = {});
+// types: the parameters' object ids as they are on the wire, 4 bytes each
+void parse(std::string& out, std::string_view name, std::string_view sql, std::string_view types = {});
 void close(std::string& out, char kind, std::string_view name);     // 'S'tatement | 'P'ortal
 void describe(std::string& out, char kind, std::string_view name);  // likewise
 void sync(std::string& out);

@@ -226,6 +226,7 @@ class Script {
         std::string in, upstream_in, replay;
         int lease = -1;
         bool replay_whole = true, waiting = false, gone = false;
+        bool fresh = true;  // `in` is worth a look: what was left alone while it listened needs more bytes first
     };
     struct Heard {
         std::string sends, tells, events;
@@ -259,6 +260,7 @@ class Script {
                 if (known_) {
                     Heard ignored;
                     client.in = start_up(settings_);
+                    client.fresh = true;
                     feed_client(client, upstreams, ignored);
                 }
             }
@@ -276,6 +278,7 @@ class Script {
                 case Step::Kind::client:
                     pieces([&](const std::string& piece) {
                         client.in += piece;
+                        client.fresh = true;
                         feed_client(client, upstreams, heard);
                     });
                     break;
@@ -290,7 +293,7 @@ class Script {
                     EXPECT_TRUE(client.waiting) << "no server was asked for, step " << i;
                     client.waiting = false;
                     client.lease = step.upstream;
-                    client.replay_whole = true;
+                    client.replay_whole = client.fresh = true;
                     client.replay.clear();
                     client.conversation->on_opened(upstreams[step.upstream], orders_);
                     carry_out(client, upstreams, heard);
@@ -298,6 +301,7 @@ class Script {
                     break;
                 case Step::Kind::refuse:
                     client.waiting = false;
+                    client.fresh = true;
                     client.conversation->on_refused(step.refusal, orders_);
                     carry_out(client, upstreams, heard);
                     feed_client(client, upstreams, heard);
@@ -306,6 +310,7 @@ class Script {
                     lose(client, upstreams, heard);
                     break;
                 case Step::Kind::act:
+                    client.fresh = true;
                     step.act(*client.conversation, orders_);
                     carry_out(client, upstreams, heard);
                     feed_client(client, upstreams, heard);
@@ -329,7 +334,8 @@ class Script {
 
     // The following stands in for the session.
     void feed_client(Client& client, std::map<int, PostgresUpstream>& upstreams, Heard& heard) {
-        while (!client.in.empty() && !client.waiting && !client.gone && client.conversation->listening()) {
+        while (client.fresh && !client.in.empty() && !client.waiting && !client.gone &&
+               client.conversation->listening()) {
             const bool had_lease = client.lease >= 0;
             const std::string exact(client.in);  // of its own, so that reads past the end are seen
             const std::size_t used = client.conversation->on_client(exact, orders_);
@@ -343,7 +349,9 @@ class Script {
             }
             client.in.erase(0, used);
             carry_out(client, upstreams, heard);
-            if (used == 0) break;
+            if (used > 0) continue;
+            client.fresh = client.waiting || !client.conversation->listening();
+            break;
         }
     }
     void feed_upstream(Client& client, std::map<int, PostgresUpstream>& upstreams, Heard& heard) {
@@ -363,6 +371,7 @@ class Script {
         client.upstream_in.clear();
         const auto after = client.conversation->on_upstream_lost(may, "db:5432: connection reset", orders_);
         upstreams.erase(lost);
+        client.fresh = true;
         if (after == Conversation::AfterLoss::retry) {
             heard.events += heard.events.empty() ? "retry" : " retry";
             client.in.insert(0, client.replay);

@@ -56,7 +56,7 @@ TEST(Wire, makes_the_bytes_of_the_specification) {
         {"CancelRequest", [](auto& o) { frontend::cancel_request(o, 7, "abcd"); },
          "\0\0\0\20\4\322\26\56\0\0\0\7abcd"s},
         {"Query", [](auto& o) { frontend::query(o, "select"); }, "Q\0\0\0\13select\0"s},
-        {"Parse", [](auto& o) { frontend::parse(o, "n", "q", {23}); }, "P\0\0\0\16n\0q\0\0\1\0\0\0\27"s},
+        {"Parse", [](auto& o) { frontend::parse(o, "n", "q", "\0\0\0\27"sv); }, "P\0\0\0\16n\0q\0\0\1\0\0\0\27"s},
         {"Close", [](auto& o) { frontend::close(o, 'S', "n"); }, "C\0\0\0\7Sn\0"s},
         {"Describe", [](auto& o) { frontend::describe(o, 'P', ""); }, "D\0\0\0\6P\0"s},
         {"Sync", frontend::sync, "S\0\0\0\4"s},
@@ -92,7 +92,7 @@ TEST(Reader, stops_at_the_first_field_that_is_not_there) {
 
 TEST(Views, read_what_the_writer_wrote) {
     std::string out;
-    frontend::parse(out, "name", "select $1", {23, 25});
+    frontend::parse(out, "name", "select $1", "\0\0\0\27\0\0\0\31"sv);
     const auto parse = parse_parse(std::string_view(out).substr(5));
     ASSERT_TRUE(parse);
     EXPECT_EQ(parse->name, "name");
