@@ -333,6 +333,9 @@ Analysis analyze(std::string_view sql, LexOptions options) {
         if (out.incomplete || c.saw_bad()) {
             statement.effects = kUnknown;
             statement.ops.clear();
+        } else if (c.saw_unread()) {
+            statement.effects = statement.effects.without(Effect::read) | kUnknown;
+            if (!statement.inner.empty()) statement.inner = statement.inner.without(Effect::read) | kUnknown;
         }
         const char* end = c.token().kind == Kind::cut ? c.token().end : c.last_end();
         statement.text = {begin, static_cast<std::size_t>(end - begin)};

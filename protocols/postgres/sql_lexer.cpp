@@ -103,8 +103,7 @@ void Lexer::next(Token& token) {
                     }
                     if (p[1] == '"') {
                         at_ = p + 1;
-                        token.how = Token::How::unicode;
-                        quoted_name(token);
+                        unicode_name(token);
                         return;
                     }
                 }
@@ -223,6 +222,23 @@ void Lexer::quoted_name(Token& token) {
     token.end = at_;
 }
 
+// As the server's parser does (base_yylex), a UESCAPE behind the name is taken into it.
+void Lexer::unicode_name(Token& token) {
+    token.how = Token::How::unicode;
+    quoted_name(token);
+    if (token.kind != Token::Kind::quoted) return;
+    if (token.text().find('\\') != std::string_view::npos) token.how = Token::How::unread;
+    Lexer ahead = *this;
+    Token escape;
+    ahead.next(escape);
+    if (!escape.is(Word::uescape_)) return;
+    ahead.next(escape);
+    if (escape.kind != Token::Kind::string) return;
+    *this = ahead;
+    token.how = Token::How::unread;
+    token.end = at_;
+}
+
 bool Lexer::dollar_quoted(Token& token) {
     const char* p = at_ + 1;
     if (p < end_ && class_of(*p) == letter)
@@ -289,10 +305,9 @@ std::optional<std::string> name_of(const Token& token) {
     std::string name;
     if (token.kind == Token::Kind::quoted) {
         std::string_view body = token.text();
-        const bool unicode = token.how == Token::How::unicode;
-        body = body.substr(unicode ? 3 : 1);
+        if (token.how == Token::How::unread) return std::nullopt;
+        body = body.substr(token.how == Token::How::unicode ? 3 : 1);
         body.remove_suffix(1);
-        if (unicode && body.find('\\') != std::string_view::npos) return std::nullopt;
         for (std::size_t i = 0; i < body.size(); ++i) {
             name.push_back(body[i]);
             if (body[i] == '"') ++i;
@@ -327,14 +342,14 @@ bool same(const Token& token, std::string_view text, std::string_view name) {
 }  // namespace
 
 bool names(const Token& token, std::string_view name) {
-    if (!token.is_name()) return false;
+    if (!token.is_name() || token.how == Token::How::unread) return false;
     const std::string_view text = bare(token);
     return text.size() == name.size() && same(token, text, name);
 }
 
 bool names_pg_temp(const Token& token) {
     constexpr std::string_view kTemp = "pg_temp";
-    if (!token.is_name()) return false;
+    if (!token.is_name() || token.how == Token::How::unread) return false;
     const std::string_view text = bare(token);
     return text.size() >= kTemp.size() && same(token, text, kTemp) &&
            (text.size() == kTemp.size() || text[kTemp.size()] == '_');

@@ -24,7 +24,8 @@ struct Token {
         bad,    // a byte no token begins with
         cut,    // the text ended inside a literal, quoted name or comment
     };
-    enum class How : std::uint8_t { plain, escape, unicode, bits, dollar };
+    // unread, of a quoted name: U&"" with escapes, or with a UESCAPE, which is part of the token. It means some name.
+    enum class How : std::uint8_t { plain, escape, unicode, bits, dollar, unread };
     Kind kind = Kind::end;
     How how = How::plain;
     char first = 0;          // of an op or punct
@@ -52,6 +53,7 @@ class Lexer {
     bool skip_space();  // false: the text ended inside a comment
     void quoted(Token& token, Token::How how);
     void quoted_name(Token& token);
+    void unicode_name(Token& token);
     bool dollar_quoted(Token& token);
     void number(Token& token);
     void operators(Token& token);
@@ -63,7 +65,7 @@ class Lexer {
     bool ambiguous_ = false;
 };
 
-// What a name means: folded if not quoted, cut to 63 bytes. None: U&"" with escapes.
+// What a name means: folded if not quoted, cut to 63 bytes. None: How::unread.
 std::optional<std::string> name_of(const Token& token);
 // Is this token that name (given in lower case)? Without allocating.
 bool names(const Token& token, std::string_view name);

@@ -23,6 +23,7 @@ class Cursor {
     const Lexer& lexer() const { return lexer_; }
     const char* last_end() const { return last_end_; }  // of the token before
     bool saw_bad() const { return saw_bad_; }
+    bool saw_unread() const { return saw_unread_; }  // a name that may be any
 
     bool at_end() const {  // of the statement
         const Token& t = token();
@@ -36,6 +37,8 @@ class Cursor {
             if (t.first == ')' && depth_ > 0) --depth_;
         } else if (t.kind == Token::Kind::bad) {
             saw_bad_ = true;
+        } else if (t.how == Token::How::unread) {
+            saw_unread_ = true;
         }
         ++at_;
         lexer_.next(ring_[at_ % kRing]);
@@ -58,7 +61,7 @@ class Cursor {
     // A new statement remembers nothing of the one before.
     void forget() {
         depth_ = 0;
-        saw_bad_ = false;
+        saw_bad_ = saw_unread_ = false;
         forget_history();
     }
     void forget_history() {
@@ -74,6 +77,7 @@ class Cursor {
     const char* last_end_ = nullptr;
     bool standard_;
     bool saw_bad_ = false;
+    bool saw_unread_ = false;
 };
 
 // What calling this function does; nothing for a harmless one. name is folded, without its schema.

@@ -110,8 +110,9 @@ Effects call_effects(const Cursor& c) {
     if (c.back(2).is('.') && (!names(c.back(3), "pg_catalog") || c.back(4).is('.'))) return kOpaque;
     std::string_view text = name.text();
     if (name.kind == Kind::quoted) {
-        if (text.front() != '"' || text.size() < 3) return kOpaque;
-        return function_effects(text.substr(1, text.size() - 2));
+        if (name.how == Token::How::unread) return kOpaque;
+        text.remove_prefix(name.how == Token::How::unicode ? 3 : 1);
+        return function_effects(text.substr(0, text.size() - 1));
     }
     char folded[64];
     if (text.size() > sizeof folded) return kOpaque;
@@ -260,7 +261,7 @@ Quick quick(std::string_view sql) {
     const Effects effects = scan_query(c);
     while (c.accept(';')) {
     }
-    if (c.token().kind != Kind::end || c.depth() != 0 || c.saw_bad() || c.lexer().ambiguous())
+    if (c.token().kind != Kind::end || c.depth() != 0 || c.saw_bad() || c.saw_unread() || c.lexer().ambiguous())
         return Quick::needs_analysis;
     if (effects == Effects(Effect::read)) return Quick::plain_read;
     if (effects == Effects(Effect::write)) return Quick::plain_write;
