@@ -12,9 +12,10 @@ struct Scan {
     Effects effects;
     bool inserts = false;     // seen INSERT INTO
     bool target = false;      // behind INSERT INTO: the parenthesis to come is a list of columns
+    bool conflict = false;    // seen ON CONFLICT (), if a DO comes; else it was JOIN ... ON conflict()
     bool bracketed = false;   // seen DISTINCT ON (), OPERATOR (), RETURNING WITH (): a call may follow a )
     std::uint64_t with = 0;   // bit per depth: in the list of a WITH, before its main statement
-    std::uint64_t group = 0;  // bit per depth: in a GROUP BY, where ROLLUP () and CUBE () are no calls
+    std::uint64_t group = 0;  // bit per depth: in a GROUP BY or its SETS (), where ROLLUP () and CUBE () are no calls
 };
 
 std::uint64_t depth_bit(unsigned depth) { return depth < 64 ? 1ull << depth : 0; }
@@ -25,30 +26,37 @@ bool keyword(const Cursor& c, unsigned n, Word word) {
 }
 
 // Is the keyword of category T or P before the cursor in the place where it belongs, and so not the name of a function?
-bool in_its_place(const Cursor& c, const Scan& scan) {
+bool in_its_place(const Cursor& c, Scan& scan) {
     const Token& before = c.back(2);
     const bool after_operand = (before.is(')') && !scan.bracketed) || before.is(']') || before.kind == Kind::quoted ||
                                (before.kind == Kind::word && before.is(Word::none));
     switch (c.back(1).word) {
         case Word::rollup_:
         case Word::cube_:
-            return (scan.group & depth_bit(c.depth())) && (keyword(c, 2, Word::by_) || before.is(','));
+            return (scan.group & depth_bit(c.depth())) &&
+                   (keyword(c, 2, Word::by_) || before.is(',') || before.is('(') ||
+                    ((before.is(Word::distinct_) || before.is(Word::all_)) && c.back(3).is(Word::by_)));
         case Word::by_:
             return keyword(c, 2, Word::group_) || keyword(c, 2, Word::order_) || keyword(c, 2, Word::partition_);
         case Word::conflict_:
-            return keyword(c, 2, Word::on_) && scan.inserts;
+            if (!keyword(c, 2, Word::on_) || !scan.inserts) return false;
+            scan.conflict = true;
+            return true;
         case Word::zone_:
             return keyword(c, 2, Word::time_);
         case Word::sets_:
             return keyword(c, 2, Word::grouping_);
         case Word::materialized_:
-            return before.is(Word::as_) || keyword(c, 2, Word::not_);
+            return before.is(Word::as_) || (before.is(Word::not_) && c.back(3).is(Word::as_));
         case Word::set_:
             return after_operand || keyword(c, 2, Word::update_);
         case Word::second_:
-            return before.kind == Kind::string || keyword(c, 2, Word::interval_) || keyword(c, 2, Word::to_);
+            return before.kind == Kind::string || keyword(c, 2, Word::interval_) ||
+                   (before.is(Word::to_) &&
+                    (c.back(3).is(Word::day_) || c.back(3).is(Word::hour_) || c.back(3).is(Word::minute_)));
         case Word::varying_:
-            return category(before.word) == Category::C || keyword(c, 2, Word::national_);
+            return before.is(Word::character_) || before.is(Word::char_) || before.is(Word::bit_) ||
+                   before.is(Word::nchar_);
         case Word::join_:
             return after_operand || keyword(c, 2, Word::left_) || keyword(c, 2, Word::right_) ||
                    keyword(c, 2, Word::inner_) || keyword(c, 2, Word::outer_) || keyword(c, 2, Word::full_) ||
@@ -66,15 +74,26 @@ bool in_its_place(const Cursor& c, const Scan& scan) {
     }
 }
 
+// MERGE ... THEN INSERT (columns), not CASE ... THEN insert(1): VALUES follows, or OVERRIDING.
+bool columns_of_insert(Cursor c) {
+    const unsigned depth = c.depth();
+    do {
+        if (c.at_end()) return false;
+        c.advance();
+    } while (c.depth() > depth);
+    return c.is(Word::values_) || c.is(Word::overriding_);
+}
+
 // The cursor is at '(' and the token before it is a name.
-bool is_call(const Cursor& c, const Scan& scan) {
+bool is_call(const Cursor& c, Scan& scan) {
     const Token& name = c.back(1);
     const Token* before = &c.back(2);
     if (name.kind == Kind::word && !before->is('.')) {
         switch (category(name.word)) {
             case Category::R:
-            case Category::C:
                 return false;
+            case Category::C:
+                return name.is(Word::treat_);  // TREAT (x AS t) calls a function called t
             case Category::T:
             case Category::P:
                 if (in_its_place(c, scan)) return false;
@@ -82,7 +101,7 @@ bool is_call(const Cursor& c, const Scan& scan) {
             case Category::U:
                 if (name.is(Word::first_) || name.is(Word::next_)) {
                     if (keyword(c, 2, Word::fetch_)) return false;
-                } else if (name.is(Word::insert_) && before->is(Word::then_)) {
+                } else if (name.is(Word::insert_) && before->is(Word::then_) && columns_of_insert(c)) {
                     return false;
                 }
                 break;
@@ -123,8 +142,10 @@ Effects call_effects(const Cursor& c) {
 
 void open_parenthesis(const Cursor& c, Scan& scan) {
     const Token& before = c.back(1);
+    const bool nested_sets = before.is(Word::sets_) && (scan.group & depth_bit(c.depth()));
     scan.with &= ~depth_bit(c.depth() + 1);
     scan.group &= ~depth_bit(c.depth() + 1);
+    if (nested_sets) scan.group |= depth_bit(c.depth() + 1);
     if (!before.is_name()) {
         if (before.is(')')) scan.with &= ~depth_bit(c.depth());  // WITH ... AS (...) (SELECT ...)
         return;
@@ -199,6 +220,13 @@ void word(const Cursor& c, Scan& scan) {
         case Word::by_:
             if (keyword(c, 1, Word::group_)) scan.group |= depth_bit(c.depth());
             break;
+        case Word::on_:
+            if (scan.conflict) scan.effects |= kOpaque;
+            scan.group &= ~depth_bit(c.depth());
+            break;
+        case Word::do_:
+            scan.conflict = false;
+            break;
         case Word::having_:
         case Word::window_:
         case Word::order_:
@@ -206,7 +234,6 @@ void word(const Cursor& c, Scan& scan) {
         case Word::offset_:
         case Word::fetch_:
         case Word::for_:
-        case Word::on_:
         case Word::returning_:
         case Word::union_:
         case Word::intersect_:
@@ -237,9 +264,11 @@ Effects scan_query(Cursor& c, unsigned floor) {
             word(c, scan);
         } else if (t.kind == Kind::punct) {
             if (t.first == '(') open_parenthesis(c, scan);
+            if (t.first == '[') scan.group &= ~depth_bit(c.depth());  // ARRAY[a, cube(b)]
             if (t.first == ')' && floor > 0 && c.depth() == floor) break;
         }
     }
+    if (scan.conflict) scan.effects |= kOpaque;
     return scan.effects.empty() ? Effects(Effect::read) : scan.effects;
 }
 
