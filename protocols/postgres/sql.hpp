@@ -54,7 +54,7 @@ enum class Effect : std::uint64_t {
     unlisten_all = 1ull << 30,
     notify = 1ull << 31,  // NOTIFY name, pg_notify()
 
-    temp = 1ull << 32,                 // makes a temporary object, or points search_path at pg_temp first
+    temp = 1ull << 32,                 // makes a temporary object, or has pg_temp in search_path
     temp_on_commit_drop = 1ull << 33,  // with temp: gone with the transaction
     drop = 1ull << 34,                 // DROP of anything
     ddl = 1ull << 35,

@@ -7,10 +7,20 @@ namespace {
 using Kind = Token::Kind;
 constexpr Effects kDdl = Effect::ddl | Effect::write;
 
-// To the end of the statement; pg_temp.x on the way makes (or works on) a temporary object.
+// To the end of the statement; pg_temp.x on the way makes (or works on) a temporary object. So do an extension's SCHEMA
+// pg_temp, and CREATE SCHEMA ... CREATE TEMP VIEW.
 void skip_looking_for_temp(Cursor& c, Statement& out) {
     for (; !c.at_end(); c.advance())
-        if (c.is('.') && names_pg_temp(c.back(1))) out.effects |= Effect::temp;
+        if ((c.is('.') && names_pg_temp(c.back(1))) || (names_pg_temp(c.token()) && c.back(1).is(Word::schema_)) ||
+            ((c.is(Word::temp_) || c.is(Word::temporary_)) && c.back(1).is(Word::create_)))
+            out.effects |= Effect::temp;
+}
+
+// IMPORT FOREIGN SCHEMA ... INTO pg_temp.
+void import(Cursor& c, Statement& out) {
+    out.effects |= kDdl;
+    for (; !c.at_end(); c.advance())
+        if (names_pg_temp(c.token()) && c.back(1).is(Word::into_)) out.effects |= Effect::temp;
 }
 
 // CREATE FUNCTION: a body BEGIN ATOMIC ... END holds statements and their semicolons. Its END stands where a statement
@@ -84,6 +94,7 @@ void create(Cursor& c, Statement& out) {
             out.effects |= Effect::no_transaction;
             break;
         case Word::extension_:
+        case Word::language_:  // without a handler it is an extension
             out.effects |= Effect::opaque;
             break;  // runs a script
         default:
@@ -159,6 +170,8 @@ void parse_utility(Cursor& c, Statement& out) {
             return create(c, out);
         case Word::alter_:
             return alter(c, out);
+        case Word::import_:
+            return import(c, out);
         case Word::drop_:
             return drop(c, out);
         case Word::reindex_:
@@ -170,7 +183,6 @@ void parse_utility(Cursor& c, Statement& out) {
         case Word::revoke_:
         case Word::security_:
         case Word::reassign_:
-        case Word::import_:
         case Word::refresh_:
             out.effects |= kDdl;
             return;

@@ -10,11 +10,12 @@ constexpr Effects kOpaque = Effect::opaque | Effect::write;
 
 struct Scan {
     Effects effects;
-    bool inserts = false;     // seen INSERT INTO
-    bool target = false;      // behind INSERT INTO: the parenthesis to come is a list of columns
-    bool conflict = false;    // seen ON CONFLICT (), if a DO comes; else it was JOIN ... ON conflict()
-    bool bracketed = false;   // seen DISTINCT ON (), OPERATOR (), RETURNING WITH (): a call may follow a )
-    std::uint64_t with = 0;   // bit per depth: in the list of a WITH, before its main statement
+    const char* verb = nullptr;  // where the last INSERT or MERGE began that is no column or label
+    bool inserts = false;        // seen INSERT INTO
+    bool target = false;         // behind INSERT INTO: the parenthesis to come is a list of columns
+    bool conflict = false;       // seen ON CONFLICT (), if a DO comes; else it was JOIN ... ON conflict()
+    bool bracketed = false;      // seen DISTINCT ON (), OPERATOR (), RETURNING WITH (): a call may follow a )
+    std::uint64_t with = 0;      // bit per depth: in the list of a WITH, before its main statement
     std::uint64_t group = 0;  // bit per depth: in a GROUP BY or its SETS (), where ROLLUP () and CUBE () are no calls
 };
 
@@ -159,17 +160,29 @@ void open_parenthesis(const Cursor& c, Scan& scan) {
         scan.bracketed = true;
 }
 
+// INTO [[LOCAL | GLOBAL] TEMP | UNLOGGED] [TABLE] name: a temporary table?
+bool temporary_target(Cursor c) {
+    c.advance();
+    if (c.is(Word::local_) || c.is(Word::global_)) c.advance();
+    if (c.is(Word::temp_) || c.is(Word::temporary_)) return true;
+    c.accept(Word::unlogged_);
+    c.accept(Word::table_);
+    for (; c.token().is_name(); c.advance()) {  // db.pg_temp.t
+        if (names_pg_temp(c.token())) return true;
+        c.advance();
+        if (!c.is('.')) break;
+    }
+    return false;
+}
+
 void into(const Cursor& c, Scan& scan) {
-    if (keyword(c, 1, Word::insert_)) {
+    const Token& before = c.back(1);
+    if (scan.verb == before.begin && before.is(Word::insert_)) {
         scan.target = true;
         scan.inserts = true;
-    } else if (!keyword(c, 1, Word::merge_)) {  // SELECT INTO
+    } else if (scan.verb != before.begin || !before.is(Word::merge_)) {  // SELECT INTO
         scan.effects |= Effect::write | Effect::ddl;
-        Cursor ahead = c;
-        ahead.advance();
-        if (ahead.is(Word::local_) || ahead.is(Word::global_)) ahead.advance();
-        if (ahead.is(Word::temp_) || ahead.is(Word::temporary_) || names_pg_temp(ahead.token()))
-            scan.effects |= Effect::temp;
+        if (temporary_target(c)) scan.effects |= Effect::temp;
     }
 }
 
@@ -196,6 +209,8 @@ void word(const Cursor& c, Scan& scan) {
             default:
                 scan.with |= depth_bit(c.depth());
         }
+        // WITH data AS (...)
+        if (c.back(2).kind == Kind::end || c.back(2).is('(')) scan.with |= depth_bit(c.depth());
     }
     if (before.is(Word::for_) && (t.is(Word::share_) || t.is(Word::no_) || t.is(Word::key_)))
         scan.effects |= Effect::write;
@@ -204,9 +219,12 @@ void word(const Cursor& c, Scan& scan) {
     if (before.is(Word::as_) && !c.back(2).is('.') && !c.back(2).is(Word::as_)) return;
     switch (t.word) {
         case Word::insert_:
+        case Word::merge_:
+            // At the start of a statement, which may be that behind the list of a WITH.
+            if (before.kind == Kind::end || before.is('(') || (scan.with & depth_bit(c.depth()))) scan.verb = t.begin;
+            [[fallthrough]];
         case Word::update_:  // FOR UPDATE too
         case Word::delete_:
-        case Word::merge_:
             scan.effects |= Effect::write;
             scan.with &= ~depth_bit(c.depth());
             break;

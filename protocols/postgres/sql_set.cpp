@@ -92,10 +92,12 @@ std::optional<std::string> list(Cursor& c, const std::string& name) {
     return value;
 }
 
-bool temp_first(const std::optional<std::string>& path) {
-    if (!path) return false;
-    const std::size_t at = path->find_first_not_of(" \t\n\"");
-    return at != std::string::npos && path->compare(at, 7, "pg_temp") == 0;
+// Wherever in the path: a schema named before it may not exist. A path not understood may be any.
+bool may_be_temp(const std::optional<std::string>& path) {
+    if (!path) return true;
+    std::string folded = *path;
+    fold(folded);
+    return folded.find("pg_temp") != std::string::npos;
 }
 
 void add(Statement& out, SetOp op) {
@@ -107,7 +109,8 @@ void add(Statement& out, SetOp op) {
     }
     if (op.name == "sort_mem") op.name = "work_mem";  // old names the server still takes
     if (op.name == "vacuum_mem") op.name = "maintenance_work_mem";
-    if (op.name == "search_path" && temp_first(op.value)) out.effects |= Effect::temp;
+    const bool sets = op.kind == OpKind::set || op.kind == OpKind::set_local;
+    if (op.name == "search_path" && sets && may_be_temp(op.value)) out.effects |= Effect::temp;
     out.effects |= Effect::set;
     out.ops.push_back(std::move(op));
 }
