@@ -30,7 +30,9 @@ void named(Cursor& c, Statement& out, Effect effect) {
 }
 
 // Scans what follows for its side effects; being a read adds nothing.
-Effects side_effects(Cursor& c, unsigned floor = 0) { return scan_query(c, floor).without(Effect::read); }
+void side_effects(Cursor& c, Statement& out, unsigned floor = 0) {
+    out.effects |= scan_query(c, floor, &out.ops).without(Effect::read);
+}
 
 void end_of_transaction(Cursor& c, Statement& out, Effect effect) {
     c.advance();
@@ -76,7 +78,7 @@ void execute(Cursor& c, Statement& out) {
     c.advance();
     if (!take_name(c, out)) return;
     out.effects |= Effect::execute;
-    out.effects |= side_effects(c);  // of the arguments
+    side_effects(c, out);  // of the arguments
 }
 
 void deallocate(Cursor& c, Statement& out) {
@@ -101,7 +103,7 @@ void declare(Cursor& c, Statement& out) {
     }
     c.accept(Word::for_);
     out.effects |= hold ? Effect::declare_hold : Effect::declare;
-    out.effects |= side_effects(c);
+    side_effects(c, out);
 }
 
 // FETCH [how many [FROM | IN]] name: whatever stands between, the name is last.
@@ -145,7 +147,7 @@ void copy(Cursor& c, Statement& out) {
     c.accept(Word::binary_);
     if (c.is('(')) {
         c.advance();
-        out.effects |= side_effects(c, 1);
+        side_effects(c, out, 1);
         c.accept(')');
     } else {
         while (!c.at_end() && !(c.depth() == 0 && (c.is(Word::from_) || c.is(Word::to_)))) c.advance();
@@ -164,7 +166,7 @@ void copy(Cursor& c, Statement& out) {
         if (c.is(Word::program_)) out.effects |= Effect::opaque;
     }
     while (!c.at_end() && !(c.depth() == 0 && c.is(Word::where_))) c.advance();
-    out.effects |= side_effects(c);
+    side_effects(c, out);
 }
 
 bool explain_analyzes(Cursor& c) {
@@ -209,12 +211,12 @@ void explain(Cursor& c, Statement& out) {
     Statement inner;
     parse_statement(c, inner);
     out.name = std::move(inner.name);
-    if (analyzes) {  // it runs, except that no cursor is left
+    // It runs, except that no cursor is left. The arguments of an EXECUTE are computed in any case.
+    if (analyzes || inner.effects.has(Effect::execute)) {
         out.effects |= inner.effects.without(kDeclares);
         out.ops = std::move(inner.ops);
-    } else {  // planning may run functions too, and prepared statements are there or not
-        if (inner.effects.has(Effect::execute)) out.effects |= Effect::execute;
-        if (inner.effects.has(Effect::opaque)) out.effects |= Effect::opaque | Effect::write;
+    } else if (inner.effects.has(Effect::opaque)) {  // planning may run functions too
+        out.effects |= Effect::opaque | Effect::write;
     }
     if (out.effects.empty()) out.effects |= Effect::read;
 }
@@ -230,7 +232,7 @@ void channel(Cursor& c, Statement& out, Effect effect) {
 
 void query(Cursor& c, Statement& out) {
     if (c.is(Word::select_) && parse_set_config(c, out)) return;
-    out.effects |= scan_query(c);
+    out.effects |= scan_query(c, 0, &out.ops);
 }
 
 void dispatch(Cursor& c, Statement& out) {

@@ -59,7 +59,7 @@ void table(Cursor& c, Statement& out) {
             out.effects |= Effect::unknown | Effect::opaque;
         }
     }
-    out.effects |= scan_query(c).without(Effect::read);
+    out.effects |= scan_query(c, 0, &out.ops).without(Effect::read);
 }
 
 void create(Cursor& c, Statement& out) {

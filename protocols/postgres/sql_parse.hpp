@@ -85,8 +85,9 @@ Effects function_effects(std::string_view name);
 bool function_table_sorted();  // for the tests
 
 // From the token in hand to the end of the statement, or to the parenthesis that closes depth floor: SELECT, VALUES,
-// TABLE, INSERT, UPDATE, DELETE, MERGE, WITH, or an expression. Exactly {read} if it is one. Allocates nothing.
-Effects scan_query(Cursor& cursor, unsigned floor = 0);
+// TABLE, INSERT, UPDATE, DELETE, MERGE, WITH, or an expression. Exactly {read} if it is one. What set_config() is
+// called for goes to ops, if given, with set among the effects; else it is a murky_set, and nothing is allocated.
+Effects scan_query(Cursor& cursor, unsigned floor = 0, std::vector<SetOp>* ops = nullptr);
 
 // One whole statement into `out`; leaves the cursor at its end.
 void parse_statement(Cursor& cursor, Statement& out);
@@ -95,5 +96,8 @@ void parse_set(Cursor& cursor, Statement& out);      // at SET
 void parse_reset(Cursor& cursor, Statement& out);    // at RESET
 // At SELECT: the statement is SELECT set_config(literals) and nothing else. False: nothing has been touched.
 bool parse_set_config(Cursor& cursor, Statement& out);
+// At the '(' of a call of set_config() somewhere in a query: it may be called for any number of rows, or none, so that
+// an op has no value. Murky if the setting has no literal name.
+Effects called_set_config(Cursor cursor, std::vector<SetOp>& ops);
 
 }  // namespace breakwater::postgres::sql

@@ -9,6 +9,7 @@ using Kind = Token::Kind;
 constexpr Effects kOpaque = Effect::opaque | Effect::write;
 
 struct Scan {
+    std::vector<SetOp>* ops = nullptr;
     Effects effects;
     const char* verb = nullptr;  // where the last INSERT or MERGE began that is no column or label
     bool inserts = false;        // seen INSERT INTO
@@ -155,7 +156,10 @@ void open_parenthesis(const Cursor& c, Scan& scan) {
         scan.target = false;
         return;
     }
-    if (is_call(c, scan)) scan.effects |= call_effects(c);
+    if (is_call(c, scan)) {
+        const Effects effects = call_effects(c);
+        scan.effects |= scan.ops && effects.has(Effect::murky_set) ? called_set_config(c, *scan.ops) : effects;
+    }
     if ((before.is(Word::on_) && c.back(2).is(Word::distinct_)) || before.is(Word::operator_) || before.is(Word::with_))
         scan.bracketed = true;
 }
@@ -273,8 +277,9 @@ void word(const Cursor& c, Scan& scan) {
 
 }  // namespace
 
-Effects scan_query(Cursor& c, unsigned floor) {
+Effects scan_query(Cursor& c, unsigned floor, std::vector<SetOp>* ops) {
     Scan scan;
+    scan.ops = ops;
     if (c.back(1).kind != Kind::end) c.forget_history();  // what stands before the query is not part of it
     for (; !c.at_end(); c.advance()) {
         const Token& t = c.token();

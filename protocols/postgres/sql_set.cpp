@@ -100,19 +100,25 @@ bool may_be_temp(const std::optional<std::string>& path) {
     return folded.find("pg_temp") != std::string::npos;
 }
 
-void add(Statement& out, SetOp op) {
+// Adds the op, if it is one that lasts, and says what follows from it.
+Effects noted(std::vector<SetOp>& ops, SetOp op, bool may_be_temp) {
     fold(op.name);
     if (op.name == "transaction_isolation" || op.name == "transaction_read_only" ||
         op.name == "transaction_deferrable") {  // these are the transaction's own
-        out.effects |= Effect::set_transaction;
-        return;
+        return Effect::set_transaction;
     }
     if (op.name == "sort_mem") op.name = "work_mem";  // old names the server still takes
     if (op.name == "vacuum_mem") op.name = "maintenance_work_mem";
     const bool sets = op.kind == OpKind::set || op.kind == OpKind::set_local;
-    if (op.name == "search_path" && sets && may_be_temp(op.value)) out.effects |= Effect::temp;
-    out.effects |= Effect::set;
-    out.ops.push_back(std::move(op));
+    Effects effects = Effect::set;
+    if (op.name == "search_path" && sets && may_be_temp) effects |= Effect::temp;
+    ops.push_back(std::move(op));
+    return effects;
+}
+
+void add(Statement& out, SetOp op) {
+    const bool temp = may_be_temp(op.value);
+    out.effects |= noted(out.ops, std::move(op), temp);
 }
 
 void murky(Statement& out) { out.effects |= Effect::murky_set; }
@@ -290,6 +296,55 @@ bool parse_set_config(Cursor& cursor, Statement& out) {
     add(out, {kind, std::move(*name), std::move(value)});
     cursor = c;
     return true;
+}
+
+namespace {
+
+// A literal argument, or TRUE, a cast of it included; behind it stands `end`. Moves to where it cannot go on.
+std::optional<std::string> literal_argument(Cursor& c, char end) {
+    if (c.token().kind != Kind::string && !c.is(Word::true_)) return std::nullopt;
+    std::optional<std::string> value = c.is(Word::true_) ? "true" : value_of(c.token(), c.standard_strings());
+    c.advance();
+    if (c.token().is_op("::")) {
+        c.advance();
+        if (!names(c.token(), "text") && !names(c.token(), "bool") && !names(c.token(), "boolean")) return std::nullopt;
+        c.advance();
+    }
+    return c.is(end) ? value : std::nullopt;
+}
+
+// As boolin() takes it: a beginning of true or yes, on, 1.
+bool is_true(std::string text) {
+    fold(text);
+    constexpr std::string_view kSpace = " \t\n\r\f\v";
+    const std::size_t from = text.find_first_not_of(kSpace);
+    if (from == std::string::npos) return false;
+    const std::string_view word = std::string_view(text).substr(from, text.find_last_not_of(kSpace) + 1 - from);
+    return std::string_view("true").starts_with(word) || std::string_view("yes").starts_with(word) || word == "on" ||
+           word == "1";
+}
+
+}  // namespace
+
+Effects called_set_config(Cursor c, std::vector<SetOp>& ops) {
+    const unsigned depth = c.depth() + 1;
+    c.advance();
+    std::optional<std::string> name = literal_argument(c, ',');
+    if (!name) return Effect::murky_set;
+    c.advance();
+    std::optional<std::string> value = literal_argument(c, ',');
+    unsigned brackets = 0;
+    for (; !(c.depth() == depth && brackets == 0 && (c.is(',') || c.is(')'))); c.advance()) {
+        if (c.at_end()) return Effect::murky_set;
+        if (c.is('[')) ++brackets;
+        if (c.is(']') && brackets > 0) --brackets;
+    }
+    if (!c.accept(',')) return Effect::murky_set;
+    const std::optional<std::string> local = literal_argument(c, ')');
+    const OpKind kind = local && is_true(*local) ? OpKind::set_local : OpKind::set;
+    // A value that is not known is rarely a path of temporary objects: the audit that follows looks.
+    const bool temp = value && may_be_temp(value);
+    return noted(ops, {kind, std::move(*name), std::nullopt}, temp);
 }
 
 }  // namespace breakwater::postgres::sql
