@@ -170,7 +170,7 @@ void copy(Cursor& c, Statement& out) {
 }
 
 bool explain_analyzes(Cursor& c) {
-    bool analyzes = false;
+    bool analyzes = false, quoted = false;
     Cursor ahead = c;
     ahead.advance();
     const bool query = ahead.is('(') || ahead.is(Word::select_) || ahead.is(Word::with_) || ahead.is(Word::values_) ||
@@ -178,6 +178,7 @@ bool explain_analyzes(Cursor& c) {
     if (c.is('(') && !query) {
         while (!c.at_end() && !c.is(')')) {
             c.advance();
+            if (c.token().kind == Kind::quoted) quoted = true;  // "analyze", U&"analyze"
             if (!c.is(Word::analyze_) && !c.is(Word::analyse_)) continue;
             c.advance();
             const std::string_view text = c.token().text();
@@ -185,7 +186,7 @@ bool explain_analyzes(Cursor& c) {
             if (c.is(')')) break;
         }
         c.accept(')');
-        return analyzes;
+        return analyzes || quoted;
     }
     for (;; c.advance()) {
         if (c.is(Word::analyze_) || c.is(Word::analyse_)) {
