@@ -12,6 +12,8 @@ struct Scan {
     std::vector<SetOp>* ops = nullptr;
     Effects effects;
     const char* verb = nullptr;  // where the last INSERT or MERGE began that is no column or label
+    bool settings = false;       // seen the name pg_settings
+    bool updates = false;        // seen UPDATE
     bool inserts = false;        // seen INSERT INTO
     bool target = false;         // behind INSERT INTO: the parenthesis to come is a list of columns
     bool conflict = false;       // seen ON CONFLICT (), if a DO comes; else it was JOIN ... ON conflict()
@@ -190,6 +192,12 @@ void into(const Cursor& c, Scan& scan) {
     }
 }
 
+// UPDATE pg_settings is a SET (a rule of that view).
+void note_name(const Token& name, Scan& scan) {
+    constexpr std::string_view kView = "pg_settings";
+    if (name.end - name.begin >= static_cast<std::ptrdiff_t>(kView.size()) && names(name, kView)) scan.settings = true;
+}
+
 void word(const Cursor& c, Scan& scan) {
     const Token& t = c.token();
     const Token& before = c.back(1);
@@ -218,16 +226,21 @@ void word(const Cursor& c, Scan& scan) {
     }
     if (before.is(Word::for_) && (t.is(Word::share_) || t.is(Word::no_) || t.is(Word::key_)))
         scan.effects |= Effect::write;
-    if (t.is(Word::none) || before.is('.')) return;
+    if (t.is(Word::none)) return note_name(t, scan);
+    if (before.is('.')) return;
     // After AS stands a label, unless the AS was one itself: SELECT x.as INTO, SELECT x AS as INTO.
     if (before.is(Word::as_) && !c.back(2).is('.') && !c.back(2).is(Word::as_)) return;
     switch (t.word) {
+        case Word::update_:  // FOR UPDATE too
+            scan.updates = true;
+            scan.effects |= Effect::write;
+            scan.with &= ~depth_bit(c.depth());
+            break;
         case Word::insert_:
         case Word::merge_:
             // At the start of a statement, which may be that behind the list of a WITH.
             if (before.kind == Kind::end || before.is('(') || (scan.with & depth_bit(c.depth()))) scan.verb = t.begin;
             [[fallthrough]];
-        case Word::update_:  // FOR UPDATE too
         case Word::delete_:
             scan.effects |= Effect::write;
             scan.with &= ~depth_bit(c.depth());
@@ -285,6 +298,8 @@ Effects scan_query(Cursor& c, unsigned floor, std::vector<SetOp>* ops) {
         const Token& t = c.token();
         if (t.kind == Kind::word) {
             word(c, scan);
+        } else if (t.kind == Kind::quoted) {
+            note_name(t, scan);
         } else if (t.kind == Kind::punct) {
             if (t.first == '(') open_parenthesis(c, scan);
             if (t.first == '[') scan.group &= ~depth_bit(c.depth());  // ARRAY[a, cube(b)]
@@ -292,6 +307,7 @@ Effects scan_query(Cursor& c, unsigned floor, std::vector<SetOp>* ops) {
         }
     }
     if (scan.conflict) scan.effects |= kOpaque;
+    if (scan.settings && scan.updates) scan.effects |= Effect::murky_set;
     return scan.effects.empty() ? Effects(Effect::read) : scan.effects;
 }
 
