@@ -113,7 +113,7 @@ struct Statement {
 struct Analysis {
     std::vector<Statement> statements;  // empty ones (";;") are left out
     Effects all;                        // union over the statements
-    bool read_only = true;              // all statements are reads (also when there is none)
+    bool read_only = true;              // all statements are reads (also when there is none), however it is lexed
     bool incomplete = false;  // ends inside a literal, comment or parenthesis: the server will refuse the whole
 };
 
@@ -121,6 +121,9 @@ struct LexOptions {
     bool standard_conforming_strings = true;  // the session's value when the text arrives
 };
 
+// The statements are those the options make of the text. Where a backslash in an ordinary literal could make others of
+// it, they are reckoned with: the setting may have changed unseen. Then `all` is the union, and what differs is
+// unknown.
 Analysis analyze(std::string_view sql, LexOptions options = {});
 
 // The answer for nearly all traffic, without allocating. plain: one statement (SELECT, INSERT, UPDATE, DELETE, MERGE,

@@ -318,9 +318,12 @@ void parse_statement(Cursor& c, Statement& out) {
     c.skip_statement();
 }
 
-Analysis analyze(std::string_view sql, LexOptions options) {
+namespace {
+
+// With backslashes in ordinary literals taken one way. Whether there are any, for ambiguous.
+Analysis analyze_one_way(std::string_view sql, bool standard_strings, bool& ambiguous) {
     Analysis out;
-    Cursor c(sql, options.standard_conforming_strings);
+    Cursor c(sql, standard_strings);
     for (;;) {
         while (c.accept(';')) {
         }
@@ -350,6 +353,44 @@ Analysis analyze(std::string_view sql, LexOptions options) {
         out.all |= kUnknown;
         out.read_only = false;
     }
+    ambiguous = c.lexer().ambiguous();
+    return out;
+}
+
+bool same_settings(const Statement& a, const Statement& b) {
+    return std::equal(a.ops.begin(), a.ops.end(), b.ops.begin(), b.ops.end(),
+                      [](const SetOp& x, const SetOp& y) { return x.kind == y.kind && x.name == y.name; });
+}
+
+// The statements stay those of the reading we believe in. What the other would do as well is to be reckoned with: where
+// they differ, the server is asked. A text that the other reading cuts short would be refused, and do nothing.
+void reconcile(Analysis& out, const Analysis& other) {
+    out.read_only = out.read_only && other.read_only;
+    if (other.incomplete) return;
+    out.all |= other.all;
+    const bool alike = std::equal(out.statements.begin(), out.statements.end(), other.statements.begin(),
+                                  other.statements.end(), [](const Statement& a, const Statement& b) {
+                                      return a.effects == b.effects && a.inner == b.inner && a.name == b.name &&
+                                             a.text == b.text && same_settings(a, b);
+                                  });
+    if (!alike) {
+        out.all |= kUnknown;
+        for (Statement& statement : out.statements)
+            statement.effects = statement.effects.without(Effect::read) | kUnknown;
+    } else {
+        for (std::size_t i = 0; i < out.statements.size(); ++i)
+            for (std::size_t op = 0; op < out.statements[i].ops.size(); ++op)
+                if (out.statements[i].ops[op] != other.statements[i].ops[op])
+                    out.statements[i].ops[op].value = std::nullopt;
+    }
+}
+
+}  // namespace
+
+Analysis analyze(std::string_view sql, LexOptions options) {
+    bool ambiguous = false;
+    Analysis out = analyze_one_way(sql, options.standard_conforming_strings, ambiguous);
+    if (ambiguous) reconcile(out, analyze_one_way(sql, !options.standard_conforming_strings, ambiguous));
     return out;
 }
 

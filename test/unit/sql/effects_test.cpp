@@ -315,7 +315,31 @@ TEST(Sql, BackslashesDependOnTheSession) {
     EXPECT_EQ(analyze(sql).statements.size(), 2u);
     EXPECT_EQ(analyze(sql, {.standard_conforming_strings = false}).statements.size(), 1u);
     EXPECT_EQ(quick(R"(SELECT 'a\b')"), Quick::needs_analysis);
+    EXPECT_TRUE(analyze(R"(SELECT 'a\b' FROM t WHERE c = '\\')").read_only);
+    EXPECT_EQ(spell(analyze(R"(INSERT INTO t VALUES ('C:\dir\'))").all), "write");  // else refused
     EXPECT_EQ(quick(R"(SELECT E'a\'b')"), Quick::plain_read);
+}
+
+// Both ways of reading such a text count, whichever the session is thought to be in.
+TEST(Sql, BackslashesAreTakenBothWays) {
+    struct {
+        const char* sql;
+        const char* all;
+    } const rows[] = {
+        {R"(SELECT '\', nextval($$s$$), ' -- ')", "read write opaque unknown"},
+        {R"(SELECT '\'', evil(1) -- ')", "read write opaque unknown"},
+        {R"(SELECT '\'; DROP TABLE t; --')", "read write opaque unknown drop ddl"},
+        {R"(SELECT '\'; SET a.b = 1; SELECT ' -- ')", "read write opaque unknown set"},
+    };
+    for (const auto& row : rows)
+        for (const bool standard : {true, false}) {
+            const Analysis got = analyze(row.sql, {.standard_conforming_strings = standard});
+            EXPECT_FALSE(got.read_only) << row.sql << standard;
+            EXPECT_FALSE(got.incomplete);
+            EXPECT_EQ(spell(got.all), row.all) << row.sql << standard;
+            for (const Statement& statement : got.statements)
+                EXPECT_FALSE(statement.effects.has(Effect::read) && statement.effects.has(Effect::unknown));
+        }
 }
 
 TEST(Sql, FunctionTable) {

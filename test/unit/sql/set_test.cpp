@@ -101,7 +101,12 @@ INSTANTIATE_TEST_SUITE_P(Rows, SetTest, testing::ValuesIn(kRows),
 TEST(Set, WithoutStandardStrings) {
     const Analysis got = analyze("SET a.b = 'x\\'y'", {.standard_conforming_strings = false});
     ASSERT_EQ(got.statements.size(), 1u);
-    EXPECT_EQ(got.statements[0].ops.at(0).value, "x'y");
+    EXPECT_EQ(got.statements[0].ops.at(0).value, "x'y");  // the other way the server would refuse it
+    for (const bool standard : {true, false}) {
+        const Analysis either = analyze("SET a.b = 'x\\y'", {.standard_conforming_strings = standard});
+        EXPECT_EQ(spell(either.all), "set");
+        EXPECT_EQ(spell(either.statements.at(0).ops.at(0)), "set a.b");
+    }
 }
 
 }  // namespace
