@@ -24,16 +24,22 @@ void import(Cursor& c, Statement& out) {
 }
 
 // CREATE FUNCTION: a body BEGIN ATOMIC ... END holds statements and their semicolons. Its END stands where a statement
-// would begin.
+// would begin. To the grammar, if to nobody else, a statement in there may be another CREATE FUNCTION.
 void routine(Cursor& c, Statement& out) {
     unsigned atomic = 0;
+    bool creates = true;  // the statement in hand, of the body
     for (;;) {
         const Token& t = c.token();
         if (t.kind == Kind::end || t.kind == Kind::cut) return;
         if (t.is(';') && c.depth() == 0 && atomic == 0) return;
         const Token& before = c.back(1);
-        if (t.is(Word::atomic_) && before.is(Word::begin_)) ++atomic;
-        if (atomic > 0 && t.is(Word::end_) && (before.is(';') || before.is(Word::atomic_))) --atomic;
+        if (c.depth() == 0) {
+            const bool starts =
+                atomic > 0 && (before.is(';') || (before.is(Word::atomic_) && c.back(2).is(Word::begin_)));
+            if (starts && t.is(Word::end_)) --atomic;
+            if (starts) creates = t.is(Word::create_);
+            if (t.is(Word::atomic_) && before.is(Word::begin_) && creates) ++atomic;
+        }
         if (atomic == 0 && t.is('.') && names_pg_temp(before)) out.effects |= Effect::temp;
         c.advance();
     }
