@@ -173,8 +173,8 @@ bool explain_analyzes(Cursor& c) {
     bool analyzes = false, quoted = false;
     Cursor ahead = c;
     ahead.advance();
-    const bool query = ahead.is('(') || ahead.is(Word::select_) || ahead.is(Word::with_) || ahead.is(Word::values_) ||
-                       ahead.is(Word::table_);
+    bool query = ahead.is('(') || ahead.is(Word::select_) || ahead.is(Word::with_) || ahead.is(Word::table_);
+    if (ahead.accept(Word::values_)) query = ahead.is('(');  // else an option, if one the server does not know
     if (c.is('(') && !query) {
         while (!c.at_end() && !c.is(')')) {
             c.advance();

@@ -10,10 +10,15 @@ constexpr Effects kDdl = Effect::ddl | Effect::write;
 // To the end of the statement; pg_temp.x on the way makes (or works on) a temporary object. So do an extension's SCHEMA
 // pg_temp, and CREATE SCHEMA ... CREATE TEMP VIEW.
 void skip_looking_for_temp(Cursor& c, Statement& out) {
-    for (; !c.at_end(); c.advance())
-        if ((c.is('.') && names_pg_temp(c.back(1))) || (names_pg_temp(c.token()) && c.back(1).is(Word::schema_)) ||
-            ((c.is(Word::temp_) || c.is(Word::temporary_)) && c.back(1).is(Word::create_)))
-            out.effects |= Effect::temp;
+    for (; !c.at_end(); c.advance()) {
+        const Token& before = c.back(1);
+        const bool qualified = c.is('.') && names_pg_temp(before);
+        const bool schema = before.is(Word::schema_) && names_pg_temp(c.token());
+        const bool created =
+            (c.is(Word::temp_) || c.is(Word::temporary_)) && (before.is(Word::create_) || before.is(Word::replace_) ||
+                                                              before.is(Word::local_) || before.is(Word::global_));
+        if (qualified || schema || created) out.effects |= Effect::temp;
+    }
 }
 
 // IMPORT FOREIGN SCHEMA ... INTO pg_temp.
@@ -51,7 +56,7 @@ void table(Cursor& c, Statement& out) {
         if (c.is('.') && names_pg_temp(c.back(1))) out.effects |= Effect::temp;
         if (c.depth() > 0) continue;
         if (c.is(Word::drop_) && c.back(1).is(Word::commit_)) out.effects |= Effect::temp_on_commit_drop;
-        if (c.is(Word::as_)) break;
+        if (c.is(Word::as_) && !c.back(1).is('.')) break;
     }
     if (!c.accept(Word::as_)) return;
     if (c.accept(Word::execute_)) {

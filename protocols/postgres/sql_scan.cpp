@@ -146,7 +146,8 @@ Effects call_effects(const Cursor& c) {
 
 void open_parenthesis(const Cursor& c, Scan& scan) {
     const Token& before = c.back(1);
-    const bool nested_sets = before.is(Word::sets_) && (scan.group & depth_bit(c.depth()));
+    const bool nested_sets =
+        before.is(Word::sets_) && c.back(2).is(Word::grouping_) && (scan.group & depth_bit(c.depth()));
     scan.with &= ~depth_bit(c.depth() + 1);
     scan.group &= ~depth_bit(c.depth() + 1);
     if (nested_sets) scan.group |= depth_bit(c.depth() + 1);
@@ -192,10 +193,11 @@ void into(const Cursor& c, Scan& scan) {
     }
 }
 
-// UPDATE pg_settings is a SET (a rule of that view).
+// UPDATE pg_settings is a SET (a rule of that view). Few names have its length: bare, in quotes, as U&"".
 void note_name(const Token& name, Scan& scan) {
     constexpr std::string_view kView = "pg_settings";
-    if (name.end - name.begin >= static_cast<std::ptrdiff_t>(kView.size()) && names(name, kView)) scan.settings = true;
+    const auto more = static_cast<std::size_t>(name.end - name.begin) - kView.size();
+    if ((more == 0 || more == 2 || more == 4) && names(name, kView)) scan.settings = true;
 }
 
 void word(const Cursor& c, Scan& scan) {

@@ -182,7 +182,7 @@ void parse_set(Cursor& c, Statement& out) {
     auto names_setting = [](const Cursor& at) {  // local.x = 1: the keyword is (part of) the name of a setting
         Cursor ahead = at;
         ahead.advance();
-        return ahead.is('.') || ahead.is('=') || ahead.is(Word::to_);
+        return ahead.is('.') || ahead.is('=') || ahead.is(Word::to_) || ahead.is(Word::from_);
     };
     if (!names_setting(c)) {
         if (c.accept(Word::local_)) {

@@ -45,6 +45,7 @@ const Row kRows[] = {
     {"session", "SET SESSION work_mem = '1MB'", "set work_mem=1MB"},
     {"setting_called_local", "SET local.x = 1", "set local.x=1"},
     {"default", "SET work_mem TO DEFAULT", "reset work_mem"},
+    {"schema_from_current", "SET SCHEMA FROM CURRENT", "set schema"},
     {"from_current", "SET work_mem FROM CURRENT", "set work_mem"},
     {"old_name", "SET sort_mem = 64", "set work_mem=64"},
     {"search_path", "SET search_path TO Foo, \"Bar\", '$user', pg_catalog",
