@@ -1,9 +1,10 @@
 // What a statement's text does to the session it runs in, and whether it is a read that may be sent twice.
 //
 // One lexical pass, no parse tree: enough for transaction pooling, not for routing by table. What the pass cannot see
-// is left to others: triggers, views and user-defined operators with side effects, functions called in attribute
-// notation (row.f), and overloads of built-in names. What it does not understand it calls unknown or opaque, never
-// read. The lexer follows PostgreSQL 15's scan.l; it may be trusted only where ascii_safe_encoding() holds.
+// is left to others: triggers, views, rules, policies, foreign tables and user-defined operators, casts and domains
+// with side effects, functions called in attribute notation (row.f), and overloads of built-in names. What it does not
+// understand it calls unknown or opaque, never read. The lexer follows PostgreSQL 15's scan.l; it may be trusted only
+// where ascii_safe_encoding() holds.
 #pragma once
 
 #include <cstdint>
