@@ -95,7 +95,10 @@ void Dial::on_events(std::uint32_t events) {
                 if (next_ < addresses_.size()) return connect_next();
                 return fail(FaultKind::network, std::strerror(error));
             }
-            if (events & EPOLLOUT) connected();
+            if (!(events & EPOLLOUT)) return;
+            connected();
+            // What the server said at once came with this edge: there is no other.
+            if (*alive && stage_ == Stage::talking && (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP))) read_on();
             return;
         }
         case Stage::handshaking: {
