@@ -98,8 +98,7 @@ class PostgresConversation final : public Conversation {
     void begin_exchange(Orders& out);
     void note_request(bool read);
     void note_sequences(const Meaning& meaning) {  // once it has written, what currval tells may be its own
-        if (!meaning.read && (!meaning.reading || meaning.effects().any(sql::Effect::write | sql::Effect::opaque)))
-            foreign_sequences_ = false;
+        if (!meaning.read && !meaning.effects().has(sql::Effect::prepare)) foreign_sequences_ = false;
     }
     void note_unsynced(Unsynced what) {
         if (what > unsynced_) unsynced_ = what;

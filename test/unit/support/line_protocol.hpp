@@ -89,6 +89,7 @@ class LineConversation final : public Conversation {
   public:
     explicit LineConversation(std::uint32_t id) : key_{id, "s"} {}
 
+    void turn_away(const Refusal&) override { turned_away_ = true; }
     std::size_t on_client(ByteView bytes, Orders& out) override {
         const std::size_t end = bytes.find('\n');
         if (end == ByteView::npos || over_) return 0;
@@ -158,7 +159,11 @@ class LineConversation final : public Conversation {
 
   private:
     void introduce(ByteView line, Orders& out) {
-        if (line.starts_with("i am ")) {
+        if (line.starts_with("i am ") && turned_away_) {
+            over_ = true;
+            out.reply_copy("too many\n");
+            out.hang_up();
+        } else if (line.starts_with("i am ")) {
             named_ = true;
             out.identify(std::make_shared<Identity>(std::string(line.substr(5))));
             out.reply_copy("hello " + std::to_string(key_.id) + "\n");
@@ -184,7 +189,7 @@ class LineConversation final : public Conversation {
     UpstreamState* upstream_ = nullptr;
     int owed_ = 0;  // answers of the server
     bool named_ = false, opening_ = false, answered_ = false, again_ = true, told_ = false, dirty_ = false;
-    bool overdue_ = false, draining_ = false, over_ = false;
+    bool overdue_ = false, draining_ = false, over_ = false, turned_away_ = false;
 };
 
 class LineProtocol final : public Protocol {
@@ -193,7 +198,6 @@ class LineProtocol final : public Protocol {
     std::unique_ptr<Conversation> converse(const ClientInfo& client) override {
         return std::make_unique<LineConversation>(client.id);
     }
-    std::string turn_away(const Refusal&) override { return "too many\n"; }
     Greeted greet(const Identity& identity) override {
         auto state = std::make_unique<LineUpstream>();
         auto errand = std::make_unique<LineErrand>(
