@@ -91,7 +91,7 @@ class Control {
             if (error) return;
             if (signal == SIGHUP) {
                 engine_.reload();
-            } else if (engine_.draining()) {
+            } else if (++times_told_ > 1) {
                 log::warn("engine", "told twice: closing at once");
                 return io_.stop();
             } else {
@@ -101,8 +101,10 @@ class Control {
         });
     }
 
+    // By a signal, or by POST /drain before it: then the grace has begun already.
     void drain() {
         engine_.drain();
+        if (drain_until_ != std::chrono::steady_clock::time_point{}) return;
         drain_until_ = std::chrono::steady_clock::now() + engine_.config().drain.grace;
     }
 
@@ -112,7 +114,7 @@ class Control {
         tick_.async_wait([this](const boost::system::error_code& error) {
             if (error) return;
             if (engine_.draining()) {
-                if (drain_until_ == std::chrono::steady_clock::time_point{}) drain();  // by POST /drain
+                drain();
                 if (engine_.drained()) return io_.stop();
                 if (std::chrono::steady_clock::now() >= drain_until_) {
                     log::warn("engine", "grace is over: closing what is left");
@@ -132,6 +134,7 @@ class Control {
     asio::signal_set signals_{io_, SIGHUP, SIGTERM, SIGINT};
     asio::steady_timer tick_{io_};
     std::chrono::steady_clock::time_point drain_until_{};
+    int times_told_ = 0;  // by SIGTERM or SIGINT; a drain by POST /drain is not one of them
 };
 
 }  // namespace

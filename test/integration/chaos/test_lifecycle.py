@@ -89,6 +89,19 @@ def test_a_second_sigterm_ends_it_at_once(server, start_proxy):
     assert busy.is_closed()
 
 
+def test_a_drain_by_hand_leaves_the_first_sigterm_its_patience(server, start_proxy):
+    """A preStop hook drains, then the kubelet sends its one SIGTERM: transactions still finish."""
+    proxy = start_proxy(server.port, config={"drain": {"grace": "60s"}})
+    busy = Client(proxy.port)
+    busy.run("begin")
+    assert proxy.command("drain").returncode == 0
+    os.kill(proxy.pid, signal.SIGTERM)
+    time.sleep(1)
+    assert proxy.running() and busy.one("select 'still here'") == "still here"
+    busy.run("commit")
+    assert ended(proxy, 5) == 0
+
+
 # --- reload -------------------------------------------------------------------------------------------------------------
 def sleepers(port, count, seconds=1.0):
     def sleep():
