@@ -97,7 +97,7 @@ void EngineImpl::start() {
         order_.push_back(database.name);
         if (!config::is_served(database)) continue;
         const Plan plan = plan_for(database);
-        auto listeners = bind(database, nullptr);
+        auto listeners = bind(database);
         ServedPtr served = serve(database, plan);
         served_[database.name] = served;
         bound.emplace_back(served, std::move(listeners));
@@ -226,15 +226,40 @@ void EngineImpl::on_endpoint_change(const std::string& database, const topology:
 
 // ---------------------------------------------------------------------------------------------------- clients
 
-std::vector<std::unique_ptr<Listener>> EngineImpl::bind(const config::Database& database, const Served* before) {
+// Those of its addresses that nobody here has bound yet.
+std::vector<std::unique_ptr<Listener>> EngineImpl::bind(const config::Database& database) const {
     std::vector<std::unique_ptr<Listener>> fresh;
     for (const config::Listen& address : database.listen) {
-        const bool bound = before && std::any_of(before->listeners.begin(), before->listeners.end(),
-                                                 [&](const auto& l) { return l->address() == address; });
-        if (bound) continue;
-        fresh.push_back(std::make_unique<Listener>(address));
+        const bool bound = std::any_of(served_.begin(), served_.end(), [&](const auto& entry) {
+            return std::any_of(entry.second->listeners.begin(), entry.second->listeners.end(),
+                               [&](const auto& l) { return l->address() == address; });
+        });
+        if (!bound) fresh.push_back(std::make_unique<Listener>(address));
     }
     return fresh;
+}
+
+// Those that another database has bound: they are handed over as they are, so that nobody is refused meanwhile. The
+// other has no use for them any more, since a configuration names an address once.
+std::vector<std::unique_ptr<Listener>> EngineImpl::take_over(const config::Database& database) {
+    std::vector<std::unique_ptr<Listener>> taken;
+    on_worker(
+        0,
+        [&](PerWorker&) {
+            for (auto& [name, other] : served_) {
+                if (name == database.name) continue;
+                for (auto& listener : other->listeners) {
+                    if (std::find(database.listen.begin(), database.listen.end(), listener->address()) ==
+                        database.listen.end())
+                        continue;
+                    listener->rest();
+                    taken.push_back(std::move(listener));
+                }
+                std::erase(other->listeners, nullptr);
+            }
+        },
+        true);
+    return taken;
 }
 
 void EngineImpl::listen(Served& served, std::vector<std::unique_ptr<Listener>> fresh) {

@@ -64,7 +64,8 @@ class EngineImpl final : public admin::Engine {
     void change(Served& served, const config::Database& database, const Plan& plan, bool new_epoch);
     void retire(const ServedPtr& served);
     void listen(Served& served, std::vector<std::unique_ptr<Listener>> fresh);
-    std::vector<std::unique_ptr<Listener>> bind(const config::Database& database, const Served* before);
+    std::vector<std::unique_ptr<Listener>> bind(const config::Database& database) const;
+    std::vector<std::unique_ptr<Listener>> take_over(const config::Database& database);
     void watch(Served& served, const topology::EndpointRef& endpoint);
     void on_endpoint_change(const std::string& database, const topology::Endpoint* endpoint);
     void on_client(const std::string& database, std::shared_ptr<session::Shared> shared, int fd, bool unix_socket);

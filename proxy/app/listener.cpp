@@ -27,10 +27,14 @@ void Listener::start(net::Reactor& reactor) {
     watching_ = reactor.add(fd_, *this, net::Reactor::Mode::level_read);
 }
 
-void Listener::stop() {
+void Listener::rest() {
     if (watching_) reactor_->remove(fd_, *this);
     watching_ = false;
     pause_.reset();
+}
+
+void Listener::stop() {
+    rest();
     if (fd_ >= 0) ::close(fd_);
     if (address_.is_unix()) ::unlink(address_.path.c_str());
     fd_ = -1;

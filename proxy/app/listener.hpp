@@ -19,8 +19,10 @@ class Listener final : public net::Watch {
     Listener& operator=(const Listener&) = delete;
 
     void on_client(std::function<void(int fd, bool unix_socket)> callback) { on_client_ = std::move(callback); }
-    void start(net::Reactor& reactor);  // on the reactor's thread, as stop()
-    void stop();
+    // On the reactor's thread.
+    void start(net::Reactor& reactor);
+    void rest();  // accepts nobody until the next start(): clients wait in the backlog
+    void stop();  // for good
     void on_events(std::uint32_t events) override;
     const config::Listen& address() const { return address_; }
 

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "config/diff.hpp"
 #include "config/load.hpp"
@@ -40,7 +41,7 @@ admin::Engine::Done EngineImpl::reload() {
             Step step{&database, {}, known == served_.end() ? nullptr : known->second, {}, false};
             if (step.served && change == diff.changed.end()) continue;
             step.plan = plan_for(database);
-            step.listeners = bind(database, step.served.get());
+            step.listeners = bind(database);
             // Upstream connections made with other credentials, or to endpoints no longer named, are replaced.
             step.new_epoch = change != diff.changed.end() && (change->endpoints || change->upstream);
             steps.push_back(std::move(step));
@@ -50,6 +51,7 @@ admin::Engine::Done EngineImpl::reload() {
     }
     if (diff.workers) log::warn("engine", "a change of `workers` needs a restart");
 
+    for (Step& step : steps) std::ranges::move(take_over(*step.database), std::back_inserter(step.listeners));
     for (auto it = served_.begin(); it != served_.end();) {
         const config::Database* still = config::find_database(next, it->first);
         if (still && config::is_served(*still)) {

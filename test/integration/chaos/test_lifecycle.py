@@ -1,4 +1,5 @@
 """Drain, reload, limits and patience: what an operator does to a running proxy, and what many or slow clients do."""
+import json
 import os
 import signal
 import threading
@@ -7,7 +8,7 @@ import time
 import pytest
 
 from faultproxy import FaultProxy
-from harness import free_port
+from harness import HOST, free_port
 from harness.breakwater import database as database_entry
 from pgwire import Client, Closed, ServerError
 from pgwire import messages as m
@@ -122,6 +123,13 @@ def busiest(server, port, count):
     return most
 
 
+def reload_now(proxy):
+    """(status, JSON) of POST /reload, with the file as proxy.config has it."""
+    proxy.write_config()
+    status, body = proxy.http("/reload", method="POST", admin=True)
+    return status, json.loads(body)
+
+
 def reconfigure(proxy, change):
     change(proxy.config["databases"])
     proxy.reload()
@@ -157,6 +165,74 @@ def test_reload_adds_and_removes_databases(server, start_proxy):
         assert guest.is_closed(within=10), "the client of a removed database is sent away"
         assert {d["name"] for d in proxy.health(detailed=True)[1]["databases"]} == {"test"}
         assert witness.one("select 3") == "3"
+
+
+def test_reload_renames_a_database(server, start_proxy):
+    """Another database by name, on the same address: the bound listener is handed over, and nobody is refused."""
+    proxy = start_proxy(server.port)
+    with Crowd(proxy.port) as crowd:
+        proxy.config["databases"][0]["name"] = "renamed"
+        assert reload_now(proxy) == (200, {"ok": True})
+        assert [d["name"] for d in proxy.health(detailed=True)[1]["databases"]] == ["renamed"]
+        crowd.comes_through()
+    assert crowd.refused == 0
+
+
+def test_reload_swaps_the_addresses_of_two_databases(server, start_proxy, make_postgres, tmp_path):
+    other = make_postgres()
+    path = str(tmp_path / ".s.PGSQL.5432")
+    second = database_entry("second", [other.port])
+    second["listen"] = [second["listen"], f"unix:{path}"]
+    proxy = start_proxy(server.port, more_databases=[second])
+    first_port, second_port = proxy.port_of("test"), proxy.port_of("second")
+    with Client(first_port) as witness:
+        assert witness.one("show port") == str(server.port)
+        reconfigure(proxy, lambda dbs: dbs[0].update(listen=dbs[1]["listen"]) or dbs[1].update(listen=f"{HOST}:{first_port}"))
+        eventually(lambda: on_server(first_port) == str(other.port), 5, "the swap")
+        assert on_server(second_port) == str(server.port)
+        with Client(path=path) as c:
+            assert c.one("show port") == str(server.port)
+        assert witness.one("show port") == str(server.port), "who is connected stays with their database"
+    reconfigure(proxy, lambda dbs: dbs.pop(0))
+    eventually(lambda: refused(second_port), 5, "closing the address of the removed database")
+    assert not os.path.exists(path) and on_server(first_port) == str(other.port)
+
+
+def on_server(port):
+    with Client(port) as c:
+        return c.one("show port")
+
+
+class Crowd:
+    """Clients that come and go all the time; those turned away at the door are counted."""
+
+    def __init__(self, port):
+        self.port, self.refused, self.served, self.over = port, 0, 0, False
+        self.thread = threading.Thread(target=self._come, daemon=True)
+
+    def _come(self):
+        while not self.over:
+            try:
+                with Client(self.port, timeout=5) as c:
+                    c.one("select 1")
+                self.served += 1
+            except ConnectionRefusedError:
+                self.refused += 1
+            except (Closed, ServerError):
+                pass  # in, and told to leave by the reload
+
+    def comes_through(self):
+        before = self.served
+        eventually(lambda: self.served > before + 2, 5, "serving the next clients")
+
+    def __enter__(self):
+        self.thread.start()
+        self.comes_through()
+        return self
+
+    def __exit__(self, *_):
+        self.over = True
+        self.thread.join(10)
 
 
 def test_reload_moves_an_endpoint(server, start_proxy, make_postgres):
