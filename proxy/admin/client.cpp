@@ -31,18 +31,27 @@ std::string escaped(std::string_view text) {
     return out;
 }
 
-std::string error_in(const HttpAnswer& answer) {
+// A member of the answer's JSON, null when it has none.
+boost::json::value member(const HttpAnswer& answer, std::string_view name) {
     boost::system::error_code problem;
     const auto body = boost::json::parse(answer.body, problem);
     const auto* object = problem ? nullptr : body.if_object();
-    const auto* error = object ? object->if_contains("error") : nullptr;
-    if (error && error->is_string()) return std::string(error->get_string());
-    return "answers " + std::to_string(answer.status);
+    const auto* found = object ? object->if_contains(name) : nullptr;
+    return found ? *found : boost::json::value();
+}
+
+std::string error_in(const HttpAnswer& answer) {
+    const auto error = member(answer, "error");
+    return error.is_string() ? std::string(error.get_string()) : "answers " + std::to_string(answer.status);
 }
 
 int say(const HttpAnswer& answer, const Terminal& terminal, std::string_view success) {
     if (answer.status == 200) {
         terminal.out << success << "\n";
+        const auto warnings = member(answer, "warnings");
+        if (const auto* list = warnings.if_array())
+            for (const auto& warning : *list)
+                if (warning.is_string()) terminal.err << "breakwater: " << std::string(warning.get_string()) << "\n";
         return 0;
     }
     terminal.err << "breakwater: " << (answer.status == 0 ? answer.error : error_in(answer)) << "\n";

@@ -263,7 +263,8 @@ Reply HttpServer::Impl::answer(const Request& request, const Gate& gate) {
     return route(request, gate.kind, sources);
 }
 
-// Binds the new address before the old is let go of, except where they exclude each other (0.0.0.0 and 127.0.0.1).
+// Binds the new address before the old is let go of, except where they exclude each other (0.0.0.0 and 127.0.0.1). What
+// is wrong begins with the key it is about.
 std::optional<std::string> HttpServer::Impl::move(std::shared_ptr<Gate>& gate, Listener kind,
                                                   const std::string& address) {
     if (gate && gate->address == address) return std::nullopt;
@@ -282,7 +283,7 @@ std::optional<std::string> HttpServer::Impl::move(std::shared_ptr<Gate>& gate, L
                 if (gate) gate->accept();
             }
         }
-        if (!bound.acceptor) return bound.problem;
+        if (!bound.acceptor) return (kind == Listener::admin ? "admin.listen: " : "health.listen: ") + bound.problem;
         fresh = std::make_shared<Gate>(control, this, kind, address, *std::move(bound.acceptor));
         fresh->accept();
     }

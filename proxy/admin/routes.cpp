@@ -78,6 +78,7 @@ Reply not_allowed(std::string allow) {
 
 Reply done(const Engine::Done& result, json::object body) {
     if (!result.ok) return error_reply(result.http_status >= 400 ? result.http_status : 500, result.error);
+    if (!result.warnings.empty()) body["warnings"] = json::array(result.warnings.begin(), result.warnings.end());
     return {200, std::string(json_type), to_text(body), {}};
 }
 

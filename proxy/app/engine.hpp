@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,7 +32,10 @@ class EngineImpl final : public admin::Engine {
     bool draining() const { return draining_; }
     const config::Config& config() const { return config_; }
     void poll_files();  // about once a second: secrets and certificates that changed
-    std::function<void(const config::Config&)> on_reloaded;  // the control thread's own parts follow
+    // The control thread's own parts follow a reload. Its listeners are moved as the last step that can fail: what is
+    // wrong, or nothing.
+    std::function<std::optional<std::string>(const config::Config&)> rebind;
+    std::function<void(const config::Config&)> on_reloaded;
 
     admin::EngineView view() override;
     std::string config_json() override;

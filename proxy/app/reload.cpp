@@ -21,7 +21,7 @@ admin::Engine::Done EngineImpl::reload() {
     if (draining_) return {false, 409, "draining"};
     config::LoadResult loaded = config::load_file(config_file_, config::process_environment());
     if (!loaded.config) return refuse(loaded.report());
-    const config::Config next = std::move(*loaded.config);
+    config::Config next = std::move(*loaded.config);
     const config::Diff diff = config::diff(config_, next);
 
     struct Step {
@@ -49,7 +49,14 @@ admin::Engine::Done EngineImpl::reload() {
     } catch (const std::exception& error) {
         return refuse(error.what());
     }
-    if (diff.workers) log::warn("engine", "a change of `workers` needs a restart");
+    if (rebind)
+        if (const auto why = rebind(next)) return refuse(*why);
+
+    Done done;
+    if (diff.workers) {
+        next.workers = config_.workers;  // what is in force
+        done.warnings.emplace_back("workers: a change needs a restart");
+    }
 
     for (Step& step : steps) std::ranges::move(take_over(*step.database), std::back_inserter(step.listeners));
     for (auto it = served_.begin(); it != served_.end();) {
@@ -94,8 +101,9 @@ admin::Engine::Done EngineImpl::reload() {
     ++reloads_ok_;
     if (on_reloaded) on_reloaded(config_);
     log::info("engine", "reloaded", {{"databases_changed", steps.size()}, {"databases_removed", diff.removed.size()}});
+    for (const std::string& warning : done.warnings) log::warn("engine", warning);
     for (const auto& problem : loaded.problems) log::warn("config", config::format(problem, config_file_));
-    return {};
+    return done;
 }
 
 void EngineImpl::retire(const ServedPtr& served) {

@@ -62,7 +62,11 @@ class Control {
         const config::Config& config = engine_.config();
         surroundings_.watch(admin::from_config(config.health.checks));
         http_ = std::make_unique<admin::HttpServer>(io_, engine_, surroundings_, http_options(config));
-        engine_.on_reloaded = [this](const config::Config& next) { follow(next); };
+        engine_.rebind = [this](const config::Config& next) { return http_->rebind(http_options(next)); };
+        engine_.on_reloaded = [this](const config::Config& next) {
+            configure_log(next.log);
+            surroundings_.watch(admin::from_config(next.health.checks));
+        };
         // Health first, so that a probe during a slow start hears "not ready" rather than nothing.
         if (const auto error = http_->start()) throw std::runtime_error(*error);
         engine_.start();
@@ -79,13 +83,6 @@ class Control {
     }
 
   private:
-    void follow(const config::Config& config) {
-        configure_log(config.log);
-        surroundings_.watch(admin::from_config(config.health.checks));
-        if (const auto error = http_->rebind(http_options(config)))
-            log::error("admin", "cannot listen anew", {{"error", *error}});
-    }
-
     void await_signal() {
         signals_.async_wait([this](const boost::system::error_code& error, int signal) {
             if (error) return;

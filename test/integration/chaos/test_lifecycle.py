@@ -1,4 +1,5 @@
 """Drain, reload, limits and patience: what an operator does to a running proxy, and what many or slow clients do."""
+import copy
 import json
 import os
 import signal
@@ -265,6 +266,48 @@ def test_a_bad_file_changes_nothing(server, start_proxy, text):
         assert checked.returncode == 2 and f"{proxy.config_path}:" in checked.stdout + checked.stderr
         proxy.write_config()
         assert proxy.http("/reload", method="POST", admin=True)[0] == 200
+
+
+@pytest.mark.parametrize("section", ["admin", "health"])
+def test_a_reload_that_cannot_move_the_http_listeners_changes_nothing(server, start_proxy, closed_port, section):
+    proxy = start_proxy(server.port)
+    before, databases = proxy.http("/config", admin=True), copy.deepcopy(proxy.config["databases"])
+    others = proxy.config[section]
+    proxy.config[section] = {"listen": f"{HOST}:{closed_port}"}  # somebody else's
+    proxy.config["databases"][0]["pool"]["max_size"] = 3
+    proxy.config["databases"].append(database_entry("second", [server.port]))
+    status, answer = reload_now(proxy)
+    assert status == 422 and f"{section}.listen: " in answer["error"] and "in use" in answer["error"], answer
+    told = proxy.command("reload")
+    assert told.returncode == 1 and f"{section}.listen: " in told.stderr
+    assert proxy.http("/config", admin=True) == before and proxy.ready()
+    assert refused(proxy.port_of("second")), "a listener of the refused configuration is left"
+    proxy.config[section], proxy.config["databases"] = others, databases
+    assert reload_now(proxy) == (200, {"ok": True})
+
+
+def test_reload_follows_the_health_section_alone(start_proxy, closed_port):
+    proxy = start_proxy(closed_port)
+    eventually(lambda: proxy.breakers()[0]["state"] == "OPEN", 5, "noticing that there is no server")
+    assert proxy.ready()
+    proxy.config["health"]["readiness"] = "databases"
+    proxy.config["health"]["checks"]["disk"] = [{"path": "/no/such/path"}]
+    assert reload_now(proxy) == (200, {"ok": True})
+    assert proxy.http("/readyz")[0] == 503
+    assert [d["path"] for d in proxy.health(detailed=True)[1]["disk"]] == ["/no/such/path"]
+
+
+def test_reload_says_that_workers_need_a_restart(server, start_proxy):
+    proxy = start_proxy(server.port)
+    running = proxy.config["workers"]
+    proxy.config["workers"] = running + 1
+    for _ in range(2):  # for as long as it is true
+        status, answer = reload_now(proxy)
+        assert status == 200 and answer["warnings"] == ["workers: a change needs a restart"], answer
+    told = proxy.command("reload")
+    assert told.returncode == 0 and "workers: a change needs a restart" in told.stderr
+    assert json.loads(proxy.http("/config", admin=True)[1])["workers"] == running, "/config shows what is in force"
+    assert "workers: a change needs a restart" in proxy.log()
 
 
 # --- memory and numbers -------------------------------------------------------------------------------------------------------
