@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "config/config.hpp"
+#include "config/load.hpp"
 #include "config/secret.hpp"
 #include "proxy/admin/state.hpp"
 #include "proxy/app/listener.hpp"
@@ -20,6 +21,9 @@
 #include "proxy/topology/watcher.hpp"
 
 namespace breakwater::app {
+
+// To the log, one line for each problem of a file: its lines are short, and what repeats is left out.
+void tell(const config::LoadResult& loaded);
 
 class EngineImpl final : public admin::Engine {
   public:

@@ -12,6 +12,12 @@
 
 namespace breakwater::app {
 
+void tell(const config::LoadResult& loaded) {
+    for (const config::Problem& problem : loaded.problems)
+        log::write(problem.severity == config::Severity::error ? log::Level::error : log::Level::warn, "config",
+                   config::format(problem, loaded.file));
+}
+
 admin::Engine::Done EngineImpl::reload() {
     const auto refuse = [&](const std::string& why) {
         ++reloads_failed_;
@@ -20,7 +26,12 @@ admin::Engine::Done EngineImpl::reload() {
     };
     if (draining_) return {false, 409, "draining"};
     config::LoadResult loaded = config::load_file(config_file_, config::process_environment());
-    if (!loaded.config) return refuse(loaded.report());
+    if (!loaded.config) {
+        tell(loaded);
+        Done done = refuse("the file has errors");
+        done.error = loaded.report();
+        return done;
+    }
     config::Config next = std::move(*loaded.config);
     const config::Diff diff = config::diff(config_, next);
 
@@ -102,7 +113,7 @@ admin::Engine::Done EngineImpl::reload() {
     if (on_reloaded) on_reloaded(config_);
     log::info("engine", "reloaded", {{"databases_changed", steps.size()}, {"databases_removed", diff.removed.size()}});
     for (const std::string& warning : done.warnings) log::warn("engine", warning);
-    for (const auto& problem : loaded.problems) log::warn("config", config::format(problem, config_file_));
+    tell(loaded);
     return done;
 }
 

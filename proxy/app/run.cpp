@@ -144,7 +144,7 @@ int run(const std::string& config_file) {
         return 2;
     }
     configure_log(loaded.config->log);
-    for (const config::Problem& problem : loaded.problems) log::warn("config", config::format(problem, config_file));
+    tell(loaded);
     try {
         Control control(std::move(*loaded.config), config_file);
         return control.run();

@@ -128,11 +128,12 @@ Log& the_log() {
     return log;
 }
 
-std::string_view clipped(std::string_view text) {
-    if (text.size() <= value_limit) return text;
+// What is cut says so.
+std::string clipped(std::string_view text) {
+    if (text.size() <= value_limit) return std::string(text);
     std::size_t end = value_limit;
     while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;  // not through a character
-    return text.substr(0, end);
+    return std::string(text.substr(0, end)) + "…";
 }
 
 void append_value(std::string& out, const Field::Value& value) {
@@ -187,7 +188,7 @@ std::string text_line(Level level, std::string_view component, std::string_view 
     for (char& c : word) c = static_cast<char>(c >= 'a' && c <= 'z' ? c - 32 : c);
     out += ' ' + word + ' ';
     std::string what;  // escaped, without the quotes: an event cannot start a line of its own
-    telemetry::append_json_string(what, std::string(clipped(component)) + ": " + std::string(clipped(event)));
+    telemetry::append_json_string(what, clipped(component) + ": " + clipped(event));
     out.append(what, 1, what.size() - 2);
     const std::string tail = left_out ? " left_out=" + std::to_string(left_out) : "";
     for (const Field& field : fields) {

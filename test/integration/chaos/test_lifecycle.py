@@ -268,6 +268,18 @@ def test_a_bad_file_changes_nothing(server, start_proxy, text):
         assert proxy.http("/reload", method="POST", admin=True)[0] == 200
 
 
+def test_a_bad_file_is_logged_line_by_line(server, start_proxy):
+    proxy = start_proxy(server.port)
+    wrong = [f"nonsense_number_{n}" for n in range(60)]
+    proxy.write_config("".join(f"{key}: 1\n" for key in wrong))
+    os.kill(proxy.pid, signal.SIGHUP)
+    eventually(lambda: "reload refused" in proxy.log(200), 5, "refusing the file")
+    log = proxy.log(200)
+    for line, key in enumerate(wrong, 1):
+        assert f"{proxy.config_path}:{line}:1: {key}: unknown key" in log, f"{key} is not in the log"
+    proxy.write_config()
+
+
 @pytest.mark.parametrize("section", ["admin", "health"])
 def test_a_reload_that_cannot_move_the_http_listeners_changes_nothing(server, start_proxy, closed_port, section):
     proxy = start_proxy(server.port)

@@ -128,6 +128,19 @@ TEST_F(Log, ALineIsNeverLongerThanAPipeTakesAtOnce) {
     }
 }
 
+TEST_F(Log, AValueThatIsCutSaysSo) {
+    const std::string fits(1024, 'x'), wide = fits + "y", cut_within = std::string(1023, 'x') + "é";
+    use({});
+    log::info("x", wide, {{"a", fits}, {"c", cut_within}});
+    const auto object = json::parse(lines().at(0)).as_object();
+    EXPECT_EQ(object.at("event").as_string(), fits + "…");
+    EXPECT_EQ(object.at("a").as_string(), fits);
+    EXPECT_EQ(object.at("c").as_string(), std::string(1023, 'x') + "…");
+    use({.format = log::Format::text});
+    log::info("x", "y", {{"a", fits}, {"b", wide}});
+    EXPECT_NE(lines().at(0).find(" a=" + fits + " b=\"" + fits + "…\""), std::string::npos);
+}
+
 TEST_F(Log, ThreadsDoNotMixTheirLines) {
     use({.per_second = 0});
     std::vector<std::thread> threads;
