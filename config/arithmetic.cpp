@@ -28,6 +28,9 @@ class Rule {
         }
     }
     bool sound() const { return report_.sound(path_); }
+    std::string shown(const std::string& key, Duration value) const {
+        return report_.shown(path_ + "." + key, text_of(value));
+    }
 
   private:
     Report& report_;
@@ -39,33 +42,35 @@ void check_resilience(const Resilience& x, Rule rule) {
     if (x.hold.timeout > client_patience)
         rule.warn({"hold.timeout"},
                   fmt::format("{} is longer than the {} after which common clients give up by themselves",
-                              text_of(x.hold.timeout), text_of(client_patience)));
+                              rule.shown("hold.timeout", x.hold.timeout), text_of(client_patience)));
     const bool holds = x.hold.timeout > Duration::zero();
     if (holds && x.connect_timeout >= x.hold.timeout)
         rule.warn(
             {"connect_timeout", "hold.timeout"},
             fmt::format("connect_timeout ({}) is not shorter than hold.timeout ({}): one attempt that hangs uses up "
                         "the whole wait",
-                        text_of(x.connect_timeout), text_of(x.hold.timeout)));
+                        rule.shown("connect_timeout", x.connect_timeout), rule.shown("hold.timeout", x.hold.timeout)));
     if (x.backoff.max < x.backoff.base)
-        rule.warn({"backoff.max", "backoff.base"}, fmt::format("max ({}) is shorter than base ({}): every wait is max",
-                                                               text_of(x.backoff.max), text_of(x.backoff.base)));
+        rule.warn({"backoff.max", "backoff.base"},
+                  fmt::format("max ({}) is shorter than base ({}): every wait is max",
+                              rule.shown("backoff.max", x.backoff.max), rule.shown("backoff.base", x.backoff.base)));
     if (holds && x.backoff.wake_probe == Duration::zero() && x.backoff.max > x.hold.timeout)
         rule.warn(
             {"backoff.wake_probe", "backoff.max", "hold.timeout"},
             fmt::format("without wake_probe up to {} pass between attempts, longer than requests are held ({}): they "
                         "fail though the server is back",
-                        text_of(x.backoff.max), text_of(x.hold.timeout)));
+                        rule.shown("backoff.max", x.backoff.max), rule.shown("hold.timeout", x.hold.timeout)));
     if (x.backoff.wake_probe > x.backoff.max)
         rule.warn({"backoff.wake_probe", "backoff.max"},
                   fmt::format("wake_probe ({}) is longer than max ({}): it never wakes anybody",
-                              text_of(x.backoff.wake_probe), text_of(x.backoff.max)));
+                              rule.shown("backoff.wake_probe", x.backoff.wake_probe),
+                              rule.shown("backoff.max", x.backoff.max)));
     if (x.deadline > Duration::zero() && x.deadline < x.connect_timeout)
         rule.warn(
             {"deadline", "connect_timeout"},
             fmt::format("deadline ({}) is shorter than connect_timeout ({}): a request that needs a new connection may "
                         "be over before it is made",
-                        text_of(x.deadline), text_of(x.connect_timeout)));
+                        rule.shown("deadline", x.deadline), rule.shown("connect_timeout", x.connect_timeout)));
 }
 
 bool is_loopback(const Listen& listen) {
@@ -81,10 +86,12 @@ void check_database(const Database& x, const std::string& path, Report& report) 
             {"pool.queue_timeout", "resilience.hold.timeout"},
             fmt::format("queue_timeout ({}) is longer than hold.timeout ({}): a request may wait longer for a free "
                         "connection than for a server to come back",
-                        queue == Duration::zero() ? "none" : text_of(queue), text_of(hold)));
+                        queue == Duration::zero() ? "none" : rule.shown("pool.queue_timeout", queue),
+                        rule.shown("resilience.hold.timeout", hold)));
     if (x.pool.max_lifetime > Duration::zero() && x.pool.idle_timeout >= x.pool.max_lifetime)
         rule.warn({"pool.idle_timeout"}, fmt::format("{} is not shorter than max_lifetime ({}): it has no effect",
-                                                     text_of(x.pool.idle_timeout), text_of(x.pool.max_lifetime)));
+                                                     rule.shown("pool.idle_timeout", x.pool.idle_timeout),
+                                                     rule.shown("pool.max_lifetime", x.pool.max_lifetime)));
     if (x.pool.min_idle > 0 && x.pool.max_lifetime > Duration::zero() && x.pool.max_lifetime < 10s)
         rule.warn({"pool.max_lifetime"}, "connections are replaced all the time; common values are minutes");
     const auto& tls = x.upstream.tls;
@@ -94,11 +101,11 @@ void check_database(const Database& x, const std::string& path, Report& report) 
         rule.warn({"upstream.tls.mode", "upstream.tls.ca"},
                   fmt::format("the server's certificate is only checked against `ca` with verify-full"));
     if (x.client.auth == ClientAuth::trust && !x.upstream.password_file.empty())
-        for (const auto& listen : x.listen)
-            if (!is_loopback(listen)) {
+        for (std::size_t k = 0; k < x.listen.size(); ++k)
+            if (!is_loopback(x.listen[k])) {
                 rule.warn({"listen"},
                           fmt::format("whoever reaches {} uses the database without a password (client.auth is trust)",
-                                      listen.text()));
+                                      report.shown(listen_path(report, path, k), x.listen[k].text())));
                 break;
             }
     if (!x.endpoints.empty() &&
@@ -110,15 +117,17 @@ void check_database(const Database& x, const std::string& path, Report& report) 
 
 void check_arithmetic(const Config& config, Report& report) {
     if (config.drain.grace >= pod_patience && report.sound("drain"))
-        report.warning("drain.grace", fmt::format("{} is not shorter than the {} Kubernetes gives a pod by default",
-                                                  text_of(config.drain.grace), text_of(pod_patience)));
+        report.warning("drain.grace",
+                       fmt::format("{} is not shorter than the {} Kubernetes gives a pod by default",
+                                   report.shown("drain.grace", text_of(config.drain.grace)), text_of(pod_patience)));
     for (std::size_t i = 0; i < config.health.checks.http.size(); ++i) {
         const auto& check = config.health.checks.http[i];
         const std::string path = item("health.checks.http", i);
-        if (check.timeout > check.interval && report.sound(path))
-            Rule(report, path)
-                .warn({"timeout", "interval"}, fmt::format("timeout ({}) is longer than interval ({})",
-                                                           text_of(check.timeout), text_of(check.interval)));
+        Rule rule(report, path);
+        if (check.timeout > check.interval && rule.sound())
+            rule.warn({"timeout", "interval"},
+                      fmt::format("timeout ({}) is longer than interval ({})", rule.shown("timeout", check.timeout),
+                                  rule.shown("interval", check.interval)));
     }
     check_resilience(config.defaults.resilience, Rule(report, "defaults.resilience"));
     for (std::size_t i = 0; i < config.databases.size(); ++i) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -30,10 +31,12 @@ class Unique {
   public:
     Unique(Report& report, std::string what) : report_(report), what_(std::move(what)) {}
     void add(const std::string& value, const std::string& path) {
+        add(value, path, report_.shown(path, printable(value)));
+    }
+    void add(const std::string& value, const std::string& path, const std::string& shown) {
         if (value.empty()) return;
         const auto [first, is_new] = seen_.emplace(value, path);
-        if (!is_new)
-            report_.error(path, fmt::format("{} \"{}\" is already at {}", what_, printable(value), first->second));
+        if (!is_new) report_.error(path, fmt::format("{} \"{}\" is already at {}", what_, shown, first->second));
     }
 
   private:
@@ -59,8 +62,8 @@ void check_listeners(const Config& config, Report& report) {
         if (!report.sound(path)) return;
         for (const auto& [other, other_path] : taken)
             if (clash(*other, listen)) {
-                report.error(path,
-                             fmt::format("{} is already taken by {} ({})", listen.text(), other_path, other->text()));
+                report.error(path, fmt::format("{} is already taken by {} ({})", report.shown(path, listen.text()),
+                                               other_path, report.shown(other_path, other->text())));
                 return;
             }
         taken.emplace_back(&listen, path);
@@ -68,10 +71,8 @@ void check_listeners(const Config& config, Report& report) {
     take(config.admin.listen, "admin.listen");
     take(config.health.listen, "health.listen");
     for (std::size_t i = 0; i < config.databases.size(); ++i) {
-        const std::string path = item("databases", i) + ".listen";
         const auto& listen = config.databases[i].listen;
-        const bool is_list = report.given(path + "[0]");
-        for (std::size_t k = 0; k < listen.size(); ++k) take(listen[k], is_list ? item(path, k) : path);
+        for (std::size_t k = 0; k < listen.size(); ++k) take(listen[k], listen_path(report, item("databases", i), k));
     }
 }
 
@@ -129,19 +130,20 @@ void check_client(const Client& client, const std::string& path, Report& report)
 
 void check_endpoints(const std::vector<Endpoint>& endpoints, const std::string& path, Report& report) {
     Unique addresses(report, "the endpoint");
-    const Endpoint* primary = nullptr;
+    std::optional<std::string> primary;
     for (std::size_t i = 0; i < endpoints.size(); ++i) {
         const auto& endpoint = endpoints[i];
         const std::string at = item(path, i);
         if (const auto why = wrong_host(endpoint.host);
             !why.empty() && !endpoint.host.empty() && report.sound(at + ".host"))
             report.error(at + ".host", why);
-        if (!endpoint.host.empty() && report.sound(at)) addresses.add(endpoint.address(), at);
+        if (!endpoint.host.empty() && report.sound(at))
+            addresses.add(endpoint.address(), at, shown_address(report, at, endpoint));
         if (endpoint.role != Role::primary) continue;
         if (primary)
-            report.error(at + ".role", fmt::format("{} is said to be the primary already", primary->address()));
+            report.error(at + ".role", fmt::format("{} is said to be the primary already", *primary));
         else
-            primary = &endpoint;
+            primary = shown_address(report, at, endpoint);
     }
 }
 
@@ -166,7 +168,9 @@ void check_database(const Database& database, const std::string& path, Report& r
     if (database.pool.min_idle > database.pool.max_size && report.sound(pool + ".min_idle") &&
         report.sound(pool + ".max_size"))
         report.error(pool + ".min_idle",
-                     fmt::format("{} is more than max_size ({})", database.pool.min_idle, database.pool.max_size));
+                     fmt::format("{} is more than max_size ({})",
+                                 report.shown(pool + ".min_idle", std::to_string(database.pool.min_idle)),
+                                 report.shown(pool + ".max_size", std::to_string(database.pool.max_size))));
     if (!report.sound(path + ".protocol") || !report.sound(path + ".mode")) return;
     if (database.mode == Mode::sentinel && database.master_name.empty() && report.sound(path + ".master_name"))
         report.error(path + ".mode", "sentinel needs `master_name`");
@@ -180,6 +184,17 @@ void check_database(const Database& database, const std::string& path, Report& r
 }
 
 }  // namespace
+
+std::string listen_path(const Report& report, const std::string& database, std::size_t k) {
+    const std::string path = database + ".listen";
+    return report.given(path + "[0]") ? item(path, k) : path;
+}
+
+std::string shown_address(const Report& report, const std::string& path, const Endpoint& endpoint) {
+    const std::string host = path + ".host", port = path + ".port";
+    if (!report.from_environment(host) && !report.from_environment(port)) return endpoint.address();
+    return report.shown(host, endpoint.host) + ":" + report.shown(port, std::to_string(endpoint.port));
+}
 
 void check_combinations(const Config& config, Report& report) {
     check_health(config.health, report);

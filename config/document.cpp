@@ -183,7 +183,7 @@ class Finisher {
         if (node.broken) node.value.clear();
         node.interpolated = replaced.changed;
         if (replaced.changed && replaced.errors.empty()) {
-            node.value = std::move(replaced.text);
+            node.written = std::exchange(node.value, std::move(replaced.text));
             spent_ += node.value.size();
         }
     }

@@ -27,6 +27,7 @@ struct Node {
     Position at;
     bool quoted = false;        // a scalar in quotes is a string, whatever it looks like
     bool interpolated = false;  // held a ${NAME}: may stand for any type, and is not repeated in messages
+    std::string written;        // then: what stands in the file, which may be
     bool broken = false;        // a variable was missing: said already, to be read over
     std::string value;
     std::vector<Node> items;

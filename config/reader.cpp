@@ -281,7 +281,8 @@ std::string Reader::got(const Node& node) {
     return node.interpolated ? ", got something else from the environment" : ", got \"" + printable(node.value) + "\"";
 }
 
-void Reader::wrong(const Entry& entry, std::string message) {
+void Reader::wrong(const Entry& entry, std::string message, const std::string& instead) {
+    if (!instead.empty() && !entry.value.interpolated) message += "; did you mean " + instead + "?";
     error(entry.value.at, path_of(entry.key), std::move(message) + got(entry.value));
 }
 

@@ -101,13 +101,14 @@ class Reader {
         const Entry* entry = take_scalar(key, wanted);
         if (!entry) return std::nullopt;
         Parsed<T> parsed = parser(entry->value.value);
-        if (!parsed.value) wrong(*entry, std::move(parsed.wrong));
+        if (!parsed.value) wrong(*entry, std::move(parsed.wrong), parsed.instead);
         return parsed.value;
     }
 
     std::string path_of(std::string_view key) const;
     static std::string got(const Node& node);
-    void wrong(const Entry& entry, std::string message);  // of the entry's value: adds what it was
+    // Of the entry's value: adds what it was, and what to write instead.
+    void wrong(const Entry& entry, std::string message, const std::string& instead = "");
     void error(Position at, std::string path, std::string message);
 
     const Node& map_;

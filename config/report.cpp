@@ -4,12 +4,14 @@
 #include <charconv>
 #include <utility>
 
+#include "config/scalar.hpp"
+
 namespace breakwater::config {
 
 namespace {
 
 struct Found {
-    Position at;
+    const Node* node;
     bool whole;  // the path itself, not only a section on its way
 };
 
@@ -20,19 +22,28 @@ Found find(const Node& root, std::string_view path) {
         if (path[0] == '[') {
             std::size_t index = 0;
             const auto end = std::from_chars(path.data() + 1, path.data() + path.size(), index).ptr;
-            if (index >= node->items.size()) return {node->at, false};
+            if (index >= node->items.size()) return {node, false};
             node = &node->items[index];
             path.remove_prefix(static_cast<std::size_t>(end - path.data()) + 1);
         } else {
             if (path[0] == '.') path.remove_prefix(1);
             const auto end = std::min(path.find_first_of(".["), path.size());
             const Entry* entry = node->find(path.substr(0, end));
-            if (!entry) return {node->at, false};
+            if (!entry) return {node, false};
             node = &entry->value;
             path.remove_prefix(end);
         }
     }
-    return {node->at, true};
+    return {node, true};
+}
+
+// The scalar that a value was read from, null when it was left out of the file.
+const Node* source_of(const Node& root, std::string_view path) {
+    if (const Found found = find(root, path); found.whole) return found.node;
+    const auto inherited = path.find(".resilience.");
+    if (!path.starts_with("databases[") || inherited == std::string_view::npos) return nullptr;
+    const Found found = find(root, "defaults" + std::string(path.substr(inherited)));
+    return found.whole ? found.node : nullptr;
 }
 
 }  // namespace
@@ -50,8 +61,17 @@ bool Report::sound(std::string_view path) const {
     return true;
 }
 
+bool Report::from_environment(std::string_view path) const {
+    const Node* node = source_of(root_, path);
+    return node && node->interpolated;
+}
+
+std::string Report::shown(std::string_view path, std::string value) const {
+    return from_environment(path) ? printable(source_of(root_, path)->written) : std::move(value);
+}
+
 void Report::say(Severity severity, const std::string& path, std::string message) {
-    problems_.push_back({severity, find(root_, path).at, path, std::move(message)});
+    problems_.push_back({severity, find(root_, path).node->at, path, std::move(message)});
 }
 
 std::string item(std::string_view list, std::size_t index) {

@@ -25,6 +25,11 @@ class Report {
     bool given(std::string_view path) const;  // is it in the file?
     // Was it read without an error? A check of what could not be read would only add noise.
     bool sound(std::string_view path) const;
+    // Did its value come from ${NAME}? What a database leaves out of its `resilience` is looked for in `defaults`.
+    bool from_environment(std::string_view path) const;
+    // A value for a message: as the file has it when it came from the environment, since it may be a secret in the
+    // wrong place.
+    std::string shown(std::string_view path, std::string value) const;
 
   private:
     void say(Severity severity, const std::string& path, std::string message);

@@ -75,7 +75,7 @@ bool is_ip(int family, const std::string& text) {
 Parsed<Duration> parse_duration(std::string_view text) {
     const std::string wanted = "wants a duration with a unit, such as 250ms, 2s or 1m";
     if (text.starts_with('-')) return {{}, "a duration cannot be negative"};
-    if (all_digits(text)) return {{}, wanted + "; did you mean " + printable(text) + "s?"};
+    if (all_digits(text)) return {{}, wanted, printable(text) + "s"};
     double nanoseconds = 0;
     if (text.empty()) return {{}, wanted};
     while (!text.empty()) {
@@ -92,7 +92,7 @@ Parsed<Duration> parse_duration(std::string_view text) {
 
 Parsed<std::uint64_t> parse_size(std::string_view text) {
     const std::string wanted = "wants a size with a unit, such as 64KiB or 1MiB";
-    if (all_digits(text)) return {{}, wanted + "; did you mean " + printable(text) + "B?"};
+    if (all_digits(text)) return {{}, wanted, printable(text) + "B"};
     const auto number = take_number(text);
     const auto unit = number ? worth(size_units, text) : std::nullopt;
     if (!unit) return {{}, wanted + (number ? " (units: B, KiB, MiB, GiB, TiB)" : "")};

@@ -14,7 +14,8 @@ namespace breakwater::config {
 template <class T>
 struct Parsed {
     std::optional<T> value;
-    std::string wrong;  // when there is no value: what was wanted and, where it helps, what to write instead
+    std::string wrong{};    // when there is no value: what was wanted
+    std::string instead{};  // what to write instead, where it helps; repeats the text
 };
 
 Parsed<Duration> parse_duration(std::string_view text);   // 250ms, 1.5s, 1h30m; at most 365d

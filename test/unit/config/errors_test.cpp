@@ -75,8 +75,59 @@ TEST(Errors, OfVariables) {
              "2:14: log.level: the environment variable BYTES is not plain UTF-8 text"},
             {"its value is not repeated", around("log: {level: \"${SET}\"}"),
              "2:14: log.level: wants one of trace, debug, info, warn, error, got something else from the environment"},
+            {"nor what it should be instead", around("drain: {grace: \"${SET}\"}"),
+             "2:16: drain.grace: wants a duration with a unit, such as 250ms, 2s or 1m, got something else from the "
+             "environment"},
         },
         false);
+}
+
+// A secret in the wrong place, wherever a value is repeated: what stands in the file is said instead of it.
+TEST(Errors, NeverRepeatWhatCameFromTheEnvironment) {
+    const std::string two =
+        "databases:\n- {name: \"${S}\", listen: '127.0.0.1:1', endpoints: [{host: h}]}\n- {name: \"${S}\", listen: ";
+    const std::string sharded =
+        "shards: [{name: a, endpoints: [{host: x}]}, {name: \"${S}\", endpoints: [{host: y}]}]\n  sharding: {";
+    const std::string hold = "resilience: {hold: {timeout: \"${T}\"}, connect_timeout: \"${T}\", deadline: \"${D}\", ";
+    const std::pair<std::string, std::string> rows[] = {
+        {database("resilience: {hold: {max_bytes: \"${N}\"}}"), ""},
+        {around("drain: {grace: \"${N}\"}"), ""},
+        {database("pool: {min_idle: \"${P}\"}"), "min_idle: ${P} is more than max_size (20)"},
+        {two + "'127.0.0.1:2', endpoints: [{host: h}]}", "the name \"${S}\" is already at databases[0].name"},
+        {around("admin: {listen: \"127.0.0.1:${P}\"}\nhealth: {listen: \"127.0.0.1:${P}\"}"),
+         "health.listen: 127.0.0.1:${P} is already taken by admin.listen (127.0.0.1:${P})"},
+        {bare_database("endpoints: [{host: \"${S}\", port: 1}, {host: \"${S}\", port: 1}]"),
+         "the endpoint \"${S}:1\" is already at"},
+        {bare_database("endpoints: [{host: \"${S}\", role: primary}, {host: b, role: primary}]"),
+         "${S}:5432 is said to be the primary already"},
+        {database("client: {users: [{name: \"${S}\"}, {name: \"${S}\"}]}"), "the user \"${S}\" is already at"},
+        {bare_database(sharded + "tables: [{name: \"${S}\", column: k}], replicated: [\"${S}\"]}"),
+         "\"${S}\" is already"},
+        {bare_database(sharded + "tables: [{name: t, column: k, by: range, ranges: [{shard: hunter}]}]}"),
+         "there is no shard \"hunter\"\n"},
+        {bare_database(sharded + "tables: [{name: t, column: k, by: range, ranges: [{shard: \"${S}x\"}]}]}"),
+         "there is no shard \"${S}x\"\n"},
+        {database(hold + "backoff: {base: \"${T}\", max: \"${D}\", wake_probe: \"${T}\"}}\n"
+                         "  pool: {queue_timeout: \"${T}9h\", idle_timeout: \"${T}\", max_lifetime: \"${D}\"}"),
+         "hold.timeout: warning: ${T} is longer than the 30s"},
+        {around("defaults: {" + hold + "backoff: {max: \"${D}\"}}}\ndrain: {grace: \"${T}\"}"),
+         "drain.grace: warning: ${T} is not shorter"},
+        {database("pool: {queue_timeout: 9h}") + "defaults: {resilience: {hold: {timeout: \"${T}\"}}}",
+         "queue_timeout (9h) is longer than hold.timeout (${T})"},
+        {around("health: {checks: {http: [{name: n, url: 'http://h', timeout: \"${T}\", interval: \"${D}\"}]}}"),
+         "timeout (${T}) is longer than interval (${D})"},
+        {"databases: [{name: d, listen: \"0.0.0.0:${P}\", endpoints: [{host: h}], upstream: {password_file: p}}]",
+         "whoever reaches 0.0.0.0:${P} uses"},
+    };
+    for (const auto& [text, said] : rows) {
+        const std::string report =
+            load_text(text, {{"S", "hunter2"}, {"N", "987654321"}, {"P", "4711"}, {"T", "4242s"}, {"D", "17ms"}})
+                .report();
+        EXPECT_NE(report.find(said), std::string::npos) << said << " in\n" << report;
+        EXPECT_FALSE(report.empty()) << text;
+        for (const char* secret : {"hunter2", "987654321", "4711", "4242", "1h10m42s", "17ms"})
+            EXPECT_EQ(report.find(secret), std::string::npos) << secret << " in\n" << report;
+    }
 }
 
 TEST(Errors, OfTypes) {
