@@ -97,9 +97,13 @@ void check_database(const Database& x, const std::string& path, Report& report) 
     const auto& tls = x.upstream.tls;
     if (tls.mode == TlsMode::disable && (!tls.ca.empty() || !tls.cert.empty() || !tls.server_name.empty()))
         rule.warn({"upstream.tls.mode", "upstream.tls"}, "disable: the other keys of `tls` have no effect");
-    if ((tls.mode == TlsMode::prefer || tls.mode == TlsMode::require) && !tls.ca.empty())
+    if (tls.mode == TlsMode::prefer && !tls.ca.empty())
         rule.warn({"upstream.tls.mode", "upstream.tls.ca"},
-                  fmt::format("the server's certificate is only checked against `ca` with verify-full"));
+                  "prefer: the server's certificate is not checked against `ca`; require does that, verify-full its "
+                  "name as well");
+    if (tls.mode == TlsMode::require && !tls.ca.empty())
+        rule.warn({"upstream.tls.mode", "upstream.tls.ca"},
+                  "require: the server's certificate is checked against `ca`, its name is not; verify-full does both");
     if (x.client.auth == ClientAuth::trust && !x.upstream.password_file.empty())
         for (std::size_t k = 0; k < x.listen.size(); ++k)
             if (!is_loopback(x.listen[k])) {

@@ -451,8 +451,12 @@ TEST(Warnings, OfArithmetic) {
             {"TLS off", database("upstream: {tls: {mode: disable, ca: x}}"),
              "5:26: databases[0].upstream.tls.mode: warning: disable: the other keys of `tls` have no effect"},
             {"TLS unchecked", database("upstream: {tls: {ca: x}}"),
-             "5:24: databases[0].upstream.tls.ca: warning: the server's certificate is only checked against `ca` with "
-             "verify-full"},
+             "5:24: databases[0].upstream.tls.ca: warning: prefer: the server's certificate is not checked against "
+             "`ca`; require does that, verify-full its name as well"},
+            {"TLS name unchecked", database("upstream: {tls: {mode: require, ca: x}}"),
+             "5:26: databases[0].upstream.tls.mode: warning: require: the server's certificate is checked against "
+             "`ca`, its name is not; verify-full does both"},
+            {"TLS all checked", database("upstream: {tls: {mode: verify-full, ca: x}}"), ""},
             {"open to all",
              "databases: [{name: d, listen: '0.0.0.0:1', endpoints: [{host: h}], upstream: {password_file: p}}]",
              "1:31: databases[0].listen: warning: whoever reaches 0.0.0.0:1 uses the database without a password "
