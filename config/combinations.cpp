@@ -171,13 +171,14 @@ void check_database(const Database& database, const std::string& path, Report& r
                      fmt::format("{} is more than max_size ({})",
                                  report.shown(pool + ".min_idle", std::to_string(database.pool.min_idle)),
                                  report.shown(pool + ".max_size", std::to_string(database.pool.max_size))));
-    if (!report.sound(path + ".protocol") || !report.sound(path + ".mode")) return;
-    if (database.mode == Mode::sentinel && database.master_name.empty() && report.sound(path + ".master_name"))
+    if (!report.sound(path + ".protocol")) return;  // what goes with it is anybody's guess
+    const bool sentinel = database.mode == Mode::sentinel, may_be = !report.sound(path + ".mode");
+    if (sentinel && !may_be && database.master_name.empty() && report.sound(path + ".master_name"))
         report.error(path + ".mode", "sentinel needs `master_name`");
     const auto only = [&](const std::string& key, bool applies, std::string_view where) {
         if (report.given(path + key) && !applies) report.error(path + key, fmt::format("is for {} only", where));
     };
-    only(".master_name", database.mode == Mode::sentinel, "redis with mode sentinel");
+    only(".master_name", database.protocol == Protocol::redis && (sentinel || may_be), "redis with mode sentinel");
     only(".upstream.auth_database", database.protocol == Protocol::mongo, "mongo");
     only(".routing.read_preference", database.protocol == Protocol::mongo, "mongo");
     only(".shards", database.protocol != Protocol::redis, "postgres and mongo");
