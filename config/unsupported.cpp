@@ -34,8 +34,15 @@ constexpr std::array<Missing, 5> missing{{
 }  // namespace
 
 void check_unsupported(const Config& config, Report& report) {
+    // A default of ours promises nothing; what the file itself asks for is told.
+    const auto outlier = [&](const std::string& resilience) {
+        const std::string path = resilience + ".outlier.max_ejected";
+        if (report.given(path)) report.unsupported(path, "no replica is left out for being worse than the others");
+    };
+    outlier("defaults.resilience");
     for (std::size_t i = 0; i < config.databases.size(); ++i) {
         const std::string path = item("databases", i);
+        outlier(path + ".resilience");
         for (const auto& row : missing)
             if (row.applies(config.databases[i]))
                 report.unsupported(path + "." + std::string(row.key), std::string(row.message));

@@ -422,6 +422,17 @@ TEST(Errors, AreAllSaidAtOnceInTheOrderOfTheFile) {
         false);
 }
 
+TEST(Unsupported, OutliersAreSaidOnlyWhereTheFileNamesThem) {
+    const std::string said =
+        ".resilience.outlier.max_ejected: not supported yet: no replica is left out for being worse "
+        "than the others";
+    expect_reports(
+        {{"left out", database("resilience: {outlier: {}}"), ""},
+         {"of a database", database("resilience: {outlier: {max_ejected: 50%}}"), "5:39: databases[0]" + said},
+         {"of all", around("defaults: {resilience: {outlier: {max_ejected: 0%}}}"), "2:48: defaults" + said}},
+        true);
+}
+
 TEST(Warnings, OfArithmetic) {
     const auto defaults = [](const std::string& keys) { return around("defaults: {resilience: {" + keys + "}}"); };
     const std::string path = ": defaults.resilience.";

@@ -269,6 +269,8 @@ TEST(Contract, LoadsAsItStands) {
     ASSERT_TRUE(result.config) << result.report();
     EXPECT_EQ(
         result.report(),
+        "f.yaml:45:28: defaults.resilience.outlier.max_ejected: not supported yet: no replica is left out for "
+        "being worse than the others\n"
         "f.yaml:78:25: databases[0].routing.read_write_split: not supported yet: reads go to the primary for now, "
         "whatever `routing` and `locality` say\n"
         "f.yaml:86:5: databases[1].shards: not supported yet: this database is not served\n"
