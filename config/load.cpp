@@ -11,6 +11,7 @@
 
 #include "config/checks.hpp"
 #include "config/document.hpp"
+#include "config/files.hpp"
 #include "config/reader.hpp"
 #include "config/unsupported.hpp"
 
@@ -33,7 +34,9 @@ void fill_in_ports(Config& config) {
     }
 }
 
-std::optional<Config> read(std::string_view text, const EnvLookup& environment, Problems& problems) {
+using CheckFiles = std::optional<Severity>;  // of a file that is named and cannot be read; none: do not look
+
+std::optional<Config> read(std::string_view text, const EnvLookup& environment, CheckFiles files, Problems& problems) {
     auto root = parse_document(text, environment, problems);
     if (!root) return std::nullopt;
     if (root->kind == Node::Kind::null) {  // an empty file: said as what is missing
@@ -53,7 +56,24 @@ std::optional<Config> read(std::string_view text, const EnvLookup& environment, 
     check_combinations(config, report);
     check_arithmetic(config, report);
     check_unsupported(config, report);
+    if (files) check_files(config, *files, report);
     return config;
+}
+
+LoadResult load(std::string_view text, std::string file, const EnvLookup& environment, CheckFiles files) {
+    LoadResult result;
+    result.file = std::move(file);
+    try {
+        result.config = read(text, environment, files, result.problems);
+    } catch (const std::exception& unforeseen) {  // out of memory, or a bug of ours: the running configuration stays
+        result.problems.push_back({Severity::error, {}, "", std::string("cannot be read: ") + unforeseen.what()});
+    }
+    std::stable_sort(result.problems.begin(), result.problems.end(),
+                     [](const Problem& a, const Problem& b) { return a.at < b.at; });
+    const bool failed = std::any_of(result.problems.begin(), result.problems.end(),
+                                    [](const Problem& problem) { return problem.severity == Severity::error; });
+    if (failed) result.config.reset();
+    return result;
 }
 
 }  // namespace
@@ -73,22 +93,10 @@ std::string LoadResult::report() const {
 }
 
 LoadResult load(std::string_view text, std::string file, const EnvLookup& environment) {
-    LoadResult result;
-    result.file = std::move(file);
-    try {
-        result.config = read(text, environment, result.problems);
-    } catch (const std::exception& unforeseen) {  // out of memory, or a bug of ours: the running configuration stays
-        result.problems.push_back({Severity::error, {}, "", std::string("cannot be read: ") + unforeseen.what()});
-    }
-    std::stable_sort(result.problems.begin(), result.problems.end(),
-                     [](const Problem& a, const Problem& b) { return a.at < b.at; });
-    const bool failed = std::any_of(result.problems.begin(), result.problems.end(),
-                                    [](const Problem& problem) { return problem.severity == Severity::error; });
-    if (failed) result.config.reset();
-    return result;
+    return load(text, std::move(file), environment, std::nullopt);
 }
 
-LoadResult load_file(const std::string& file, const EnvLookup& environment) {
+LoadResult load_file(const std::string& file, const EnvLookup& environment, Severity unreadable) {
     const auto refuse = [&](const std::string& why) {
         LoadResult result;
         result.file = file;
@@ -107,7 +115,7 @@ LoadResult load_file(const std::string& file, const EnvLookup& environment) {
         if (std::ferror(in.get())) return refuse(std::string("cannot be read: ") + std::strerror(errno));
         break;
     }
-    return load(text, file, environment);
+    return load(text, file, environment, unreadable);
 }
 
 }  // namespace breakwater::config

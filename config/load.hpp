@@ -1,5 +1,5 @@
-// Text of a configuration file in, a checked Config out, or everything that is wrong with it at once. Never throws and
-// does not touch the file system: whether a named secret or certificate can be read is for those who read it to say.
+// Text of a configuration file in, a checked Config out, or everything that is wrong with it at once. Never throws.
+// Only load_file() touches the file system, for the file itself and to see whether those it names can be read.
 #pragma once
 
 #include <functional>
@@ -26,7 +26,8 @@ struct LoadResult {
 
 LoadResult load(std::string_view text, std::string file, const EnvLookup& environment);
 
-// The same for a file on disk; a file that cannot be read is a problem at 1:1.
-LoadResult load_file(const std::string& file, const EnvLookup& environment);
+// The same for a file on disk; a file that cannot be read is a problem at 1:1. A secret or certificate that cannot be
+// read is as severe as said: a warning where it may be elsewhere, or where the one read before stays in force.
+LoadResult load_file(const std::string& file, const EnvLookup& environment, Severity unreadable = Severity::warning);
 
 }  // namespace breakwater::config

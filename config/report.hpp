@@ -22,6 +22,8 @@ class Report {
         say(Severity::unsupported, path, std::move(message));
     }
 
+    void say(Severity severity, const std::string& path, std::string message);
+
     bool given(std::string_view path) const;  // is it in the file?
     // Was it read without an error? A check of what could not be read would only add noise.
     bool sound(std::string_view path) const;
@@ -32,8 +34,6 @@ class Report {
     std::string shown(std::string_view path, std::string value) const;
 
   private:
-    void say(Severity severity, const std::string& path, std::string message);
-
     const Node& root_;
     Problems& problems_;
     std::set<std::string, std::less<>> broken_;

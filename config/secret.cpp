@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstddef>
+#include <cstring>
 #include <utility>
 
 namespace breakwater::config {
@@ -41,6 +42,21 @@ std::optional<std::string> read_secret(const std::string& path) {
     if (text.ends_with('\n')) text.pop_back();
     if (text.size() < size && text.ends_with('\r')) text.pop_back();
     return text;
+}
+
+std::string why_no_secret(const std::string& path) {
+    if (read_secret(path)) return "";
+    const std::string why = why_unreadable(path);
+    return why.empty() ? "not a file of at most 64KiB" : why;
+}
+
+std::string why_unreadable(const std::string& path) {
+    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (file < 0) return std::strerror(errno);
+    struct stat status {};
+    const bool directory = ::fstat(file, &status) == 0 && S_ISDIR(status.st_mode);
+    ::close(file);
+    return directory ? std::strerror(EISDIR) : "";
 }
 
 SecretFile::SecretFile(std::string path) : path_(std::move(path)) { poll(); }

@@ -11,6 +11,10 @@ namespace breakwater::config {
 // The file's content without one trailing newline (LF or CRLF); nullopt when it cannot be read or is larger than 64
 // KiB.
 std::optional<std::string> read_secret(const std::string& path);
+std::string why_no_secret(const std::string& path);  // for a message, "" when there is one
+
+// Why a file cannot be read, "" when it can.
+std::string why_unreadable(const std::string& path);
 
 // A secret that may be replaced while we run. Owned by one thread; poll() is one stat() when nothing changed.
 class SecretFile {

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "config/diff.hpp"
+#include "config/files.hpp"
 #include "config/load.hpp"
 #include "config/redact.hpp"
 #include "config/unsupported.hpp"
@@ -96,8 +97,8 @@ void EngineImpl::start() {
     for (const config::Database& database : config_.databases) {
         order_.push_back(database.name);
         if (!config::is_served(database)) continue;
-        const Plan plan = plan_for(database);
-        auto listeners = bind(database);
+        const Plan plan = plan_for(database, key_of(database.name));
+        auto listeners = bind(database, key_of(database.name));
         ServedPtr served = serve(database, plan);
         served_[database.name] = served;
         bound.emplace_back(served, std::move(listeners));
@@ -171,8 +172,8 @@ void EngineImpl::change(Served& served, const config::Database& database, const 
         if (std::find(endpoints.begin(), endpoints.end(), endpoint) == endpoints.end()) endpoint->on_change(nullptr);
     served.endpoints = endpoints;
     served.files.clear();
-    for (const std::string& file : files_of(database)) {
-        served.files.emplace_back(file);
+    for (const config::NamedFile& file : config::files_of(database)) {
+        served.files.emplace_back(file.path);
         served.files.back().poll();
     }
     session::Settings settings = plan.session;
@@ -227,14 +228,20 @@ void EngineImpl::on_endpoint_change(const std::string& database, const topology:
 // ---------------------------------------------------------------------------------------------------- clients
 
 // Those of its addresses that nobody here has bound yet.
-std::vector<std::unique_ptr<Listener>> EngineImpl::bind(const config::Database& database) const {
+std::vector<std::unique_ptr<Listener>> EngineImpl::bind(const config::Database& database,
+                                                        const std::string& key) const {
     std::vector<std::unique_ptr<Listener>> fresh;
     for (const config::Listen& address : database.listen) {
         const bool bound = std::any_of(served_.begin(), served_.end(), [&](const auto& entry) {
             return std::any_of(entry.second->listeners.begin(), entry.second->listeners.end(),
                                [&](const auto& l) { return l->address() == address; });
         });
-        if (!bound) fresh.push_back(std::make_unique<Listener>(address));
+        if (bound) continue;
+        try {
+            fresh.push_back(std::make_unique<Listener>(address));
+        } catch (const std::runtime_error& error) {
+            throw std::runtime_error(fmt::format("{}.listen: {}", key, error.what()));
+        }
     }
     return fresh;
 }
@@ -363,6 +370,11 @@ admin::Engine::Done EngineImpl::drain() {
 
 bool EngineImpl::drained() const {
     return std::all_of(workers_.begin(), workers_.end(), [](const auto& w) { return w->worker.session_count() == 0; });
+}
+
+std::string EngineImpl::key_of(const std::string& database) const {
+    const auto at = std::find(order_.begin(), order_.end(), database);
+    return config::item("databases", static_cast<std::size_t>(at - order_.begin()));
 }
 
 std::string EngineImpl::config_json() { return config::to_json(config_); }

@@ -72,12 +72,13 @@ class EngineImpl final : public admin::Engine {
     void change(Served& served, const config::Database& database, const Plan& plan, bool new_epoch);
     void retire(const ServedPtr& served);
     void listen(Served& served, std::vector<std::unique_ptr<Listener>> fresh);
-    std::vector<std::unique_ptr<Listener>> bind(const config::Database& database) const;
+    std::vector<std::unique_ptr<Listener>> bind(const config::Database& database, const std::string& key) const;
     std::vector<std::unique_ptr<Listener>> take_over(const config::Database& database);
     void watch(Served& served, const topology::EndpointRef& endpoint);
     void on_endpoint_change(const std::string& database, const topology::Endpoint* endpoint);
     void on_client(const std::string& database, std::shared_ptr<session::Shared> shared, int fd, bool unix_socket);
     void on_worker(std::size_t index, std::function<void(PerWorker&)> work, bool wait = false);
+    std::string key_of(const std::string& database) const;  // databases[0]
     admin::DatabaseView view_of(Served& served);
     std::vector<topology::EndpointRef> find(const std::string& database, const std::string& endpoint, Done& done);
 

@@ -44,15 +44,17 @@ admin::Engine::Done EngineImpl::reload() {
     };
     std::vector<Step> steps;
     try {
-        for (const config::Database& database : next.databases) {
+        for (std::size_t i = 0; i < next.databases.size(); ++i) {
+            const config::Database& database = next.databases[i];
+            const std::string key = config::item("databases", i);
             if (!config::is_served(database)) continue;
             const auto known = served_.find(database.name);
             const auto change = std::find_if(diff.changed.begin(), diff.changed.end(),
                                              [&](const auto& c) { return c.name == database.name; });
             Step step{&database, {}, known == served_.end() ? nullptr : known->second, {}, false};
             if (step.served && change == diff.changed.end()) continue;
-            step.plan = plan_for(database);
-            step.listeners = bind(database);
+            step.plan = plan_for(database, key);
+            step.listeners = bind(database, key);
             // Upstream connections made with other credentials, or to endpoints no longer named, are replaced.
             step.new_epoch = change != diff.changed.end() && (change->endpoints || change->upstream);
             steps.push_back(std::move(step));
@@ -150,7 +152,7 @@ void EngineImpl::poll_files() {
         for (config::SecretFile& file : served->files) changed = file.poll() || changed;
         if (!changed) continue;
         try {
-            const Plan plan = plan_for(served->config);
+            const Plan plan = plan_for(served->config, key_of(name));
             change(*served, config::Database(served->config), plan, true);
             log::info("engine", "credentials read again", {{"database", name}});
         } catch (const std::exception& error) {

@@ -12,6 +12,7 @@
 #include "config/load.hpp"
 #include "proxy/admin/http_server.hpp"
 #include "proxy/admin/surroundings.hpp"
+#include "proxy/app/bad_configuration.hpp"
 #include "proxy/app/engine.hpp"
 #include "proxy/telemetry/log.hpp"
 #include "proxy/telemetry/version.hpp"
@@ -138,7 +139,7 @@ class Control {
 
 int run(const std::string& config_file) {
     std::signal(SIGPIPE, SIG_IGN);
-    config::LoadResult loaded = config::load_file(config_file, config::process_environment());
+    config::LoadResult loaded = config::load_file(config_file, config::process_environment(), config::Severity::error);
     if (!loaded.config) {
         std::cerr << loaded.report();
         return 2;
@@ -148,6 +149,9 @@ int run(const std::string& config_file) {
     try {
         Control control(std::move(*loaded.config), config_file);
         return control.run();
+    } catch (const BadConfiguration& error) {
+        std::cerr << config_file << ": " << error.what() << "\n";
+        return 2;
     } catch (const std::exception& error) {
         log::error("engine", "cannot start", {{"error", error.what()}});
         return 1;

@@ -8,31 +8,32 @@
 #include <memory>
 #include <stdexcept>
 
+#include "proxy/app/bad_configuration.hpp"
+
 namespace breakwater::app {
 namespace {
 
-[[noreturn]] void complain(const std::string& what) {
+[[noreturn]] void complain(const std::string& key) {
     const char* reason = ERR_reason_error_string(ERR_peek_last_error());
     ERR_clear_error();
-    throw std::runtime_error(reason ? fmt::format("{}: {}", what, reason) : what);
+    throw BadConfiguration(fmt::format("{}: cannot be used: {}", key, reason ? reason : "TLS does not say why"));
 }
 
 net::SslContextPtr make(const SSL_METHOD* method) {
     net::SslContextPtr context(SSL_CTX_new(method), net::SslFree{});
-    if (!context) complain("TLS cannot be set up");
+    if (!context) throw std::runtime_error("TLS cannot be set up");
     SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
     SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
     SSL_CTX_set_mode(context.get(), SSL_MODE_RELEASE_BUFFERS);
     return context;
 }
 
-void use_certificate(SSL_CTX* context, const std::string& cert, const std::string& key) {
-    if (SSL_CTX_use_certificate_chain_file(context, cert.c_str()) != 1)
-        complain(fmt::format("cannot use certificate {}", cert));
-    if (SSL_CTX_use_PrivateKey_file(context, key.c_str(), SSL_FILETYPE_PEM) != 1)
-        complain(fmt::format("cannot use key {}", key));
-    if (SSL_CTX_check_private_key(context) != 1)
-        complain(fmt::format("key {} does not belong to certificate {}", key, cert));
+// A key that does not belong to its certificate is told as the key's fault.
+void use_certificate(SSL_CTX* context, const std::string& cert, const std::string& key, const std::string& section) {
+    if (SSL_CTX_use_certificate_chain_file(context, cert.c_str()) != 1) complain(section + ".cert");
+    if (SSL_CTX_use_PrivateKey_file(context, key.c_str(), SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_check_private_key(context) != 1)
+        complain(section + ".key");
 }
 
 std::string binding_of(SSL_CTX* context) {
@@ -64,14 +65,13 @@ int choose_alpn(SSL*, const unsigned char** out, unsigned char* size, const unsi
 
 }  // namespace
 
-ServerTls server_tls(const config::ClientTls& tls, const char* alpn) {
+ServerTls server_tls(const config::ClientTls& tls, const std::string& section, const char* alpn) {
     if (!tls.enabled()) return {};
     ServerTls result{make(TLS_server_method()), {}};
     SSL_CTX* context = result.context.get();
-    use_certificate(context, tls.cert, tls.key);
+    use_certificate(context, tls.cert, tls.key, section);
     if (!tls.ca.empty()) {
-        if (SSL_CTX_load_verify_locations(context, tls.ca.c_str(), nullptr) != 1)
-            complain(fmt::format("cannot use CA {}", tls.ca));
+        if (SSL_CTX_load_verify_locations(context, tls.ca.c_str(), nullptr) != 1) complain(section + ".ca");
         SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(tls.ca.c_str()));
         SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
     }
@@ -82,12 +82,12 @@ ServerTls server_tls(const config::ClientTls& tls, const char* alpn) {
     return result;
 }
 
-net::SslContextPtr upstream_tls(const config::UpstreamTls& tls) {
+net::SslContextPtr upstream_tls(const config::UpstreamTls& tls, const std::string& section) {
     if (tls.mode == config::TlsMode::disable) return nullptr;
     net::SslContextPtr context = make(TLS_client_method());
-    if (!tls.cert.empty()) use_certificate(context.get(), tls.cert, tls.key);
+    if (!tls.cert.empty()) use_certificate(context.get(), tls.cert, tls.key, section);
     if (!tls.ca.empty() && SSL_CTX_load_verify_locations(context.get(), tls.ca.c_str(), nullptr) != 1)
-        complain(fmt::format("cannot use CA {}", tls.ca));
+        complain(section + ".ca");
     // As libpq has it: with a CA named, `require` verifies the chain too; `verify-full` the name as well.
     const bool verify =
         tls.mode == config::TlsMode::verify_full || (tls.mode == config::TlsMode::require && !tls.ca.empty());

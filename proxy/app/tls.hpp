@@ -12,8 +12,8 @@ struct ServerTls {
     net::SslContextPtr context;  // null: TLS is not offered
     std::string binding;         // tls-server-end-point data of our certificate (RFC 5929 4.1)
 };
-// Throw std::runtime_error naming the file.
-ServerTls server_tls(const config::ClientTls& tls, const char* alpn);
-net::SslContextPtr upstream_tls(const config::UpstreamTls& tls);
+// Throw BadConfiguration; `section` is where the keys are: databases[0].client.tls.
+ServerTls server_tls(const config::ClientTls& tls, const std::string& section, const char* alpn);
+net::SslContextPtr upstream_tls(const config::UpstreamTls& tls, const std::string& section);
 
 }  // namespace breakwater::app

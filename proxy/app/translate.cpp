@@ -2,18 +2,18 @@
 
 #include <fmt/format.h>
 
-#include <stdexcept>
-
+#include "config/report.hpp"
 #include "config/secret.hpp"
 #include "protocols/postgres/postgres.hpp"
+#include "proxy/app/bad_configuration.hpp"
 #include "proxy/app/tls.hpp"
 
 namespace breakwater::app {
 namespace {
 
-std::string secret(const std::string& file) {
+std::string secret(const std::string& file, const std::string& key) {
     auto text = config::read_secret(file);
-    if (!text) throw std::runtime_error(fmt::format("cannot read secret file {}", file));
+    if (!text) throw BadConfiguration(fmt::format("{}: cannot be read: {}", key, config::why_no_secret(file)));
     return std::move(*text);
 }
 
@@ -79,11 +79,11 @@ resilience::BreakerSettings breaker_settings(const config::Resilience& r) {
     return settings;
 }
 
-Plan plan_for(const config::Database& database) {
+Plan plan_for(const config::Database& database, const std::string& key) {
     Plan plan;
     plan.name = database.name;
     const config::Resilience& r = database.resilience;
-    const net::SslContextPtr tls = upstream_tls(database.upstream.tls);
+    const net::SslContextPtr tls = upstream_tls(database.upstream.tls, key + ".upstream.tls");
     for (const config::Endpoint& endpoint : database.endpoints) {
         topology::EndpointSettings& settings = plan.endpoints.emplace_back();
         const std::string& name = database.upstream.tls.server_name;
@@ -110,7 +110,7 @@ Plan plan_for(const config::Database& database) {
     pool->hold_timeout = r.hold.timeout;
     pool->database = database.name;
     plan.session.pool = std::move(pool);
-    const ServerTls client_tls = server_tls(database.client.tls, "postgresql");
+    const ServerTls client_tls = server_tls(database.client.tls, key + ".client.tls", "postgresql");
     plan.session.tls = client_tls.context;
     plan.session.max_connections = database.client.max_connections;
     plan.session.idle_timeout = database.client.idle_timeout;
@@ -128,26 +128,18 @@ Plan plan_for(const config::Database& database) {
     options.tls_required = database.client.tls.require;
     options.tls_binding = client_tls.binding;
     options.upstream_user = database.upstream.user;
-    if (!database.upstream.password_file.empty()) options.upstream_password = secret(database.upstream.password_file);
+    if (!database.upstream.password_file.empty())
+        options.upstream_password = secret(database.upstream.password_file, key + ".upstream.password_file");
     options.upstream_tls = greeting_tls(database.upstream.tls.mode);
     std::map<std::string, postgres::User, std::less<>> users;
-    for (const config::User& user : database.client.users)
-        users[user.name] = postgres::make_user(secret(user.password_file));
+    for (std::size_t i = 0; i < database.client.users.size(); ++i) {
+        const config::User& user = database.client.users[i];
+        if (user.password_file.empty()) continue;  // where clients are trusted
+        users[user.name] =
+            postgres::make_user(secret(user.password_file, config::item(key + ".client.users", i) + ".password_file"));
+    }
     plan.protocol = [options, users] { return std::make_unique<postgres::Postgres>(options, users); };
     return plan;
-}
-
-std::vector<std::string> files_of(const config::Database& database) {
-    std::vector<std::string> files;
-    const auto add = [&](const std::string& file) {
-        if (!file.empty()) files.push_back(file);
-    };
-    add(database.upstream.password_file);
-    for (const config::User& user : database.client.users) add(user.password_file);
-    for (const std::string* file : {&database.client.tls.cert, &database.client.tls.key, &database.client.tls.ca,
-                                    &database.upstream.tls.cert, &database.upstream.tls.key, &database.upstream.tls.ca})
-        add(*file);
-    return files;
 }
 
 }  // namespace breakwater::app

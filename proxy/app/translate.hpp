@@ -20,11 +20,8 @@ struct Plan {
     std::function<std::unique_ptr<Protocol>()> protocol;  // one for each worker
 };
 
-// Throws std::runtime_error for a secret or certificate that cannot be read.
-Plan plan_for(const config::Database& database);
-
-// The files whose change asks for a new plan: passwords and certificates.
-std::vector<std::string> files_of(const config::Database& database);
+// Throws BadConfiguration for a secret or certificate that cannot be used; `key` is the database's own: databases[0].
+Plan plan_for(const config::Database& database, const std::string& key);
 
 resilience::BreakerSettings breaker_settings(const config::Resilience& resilience);
 

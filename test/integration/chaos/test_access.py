@@ -9,6 +9,7 @@ import pytest
 
 from faultproxy import FaultProxy
 from harness import Postgres
+from harness.breakwater import database as database_entry
 from pgwire import Client, Closed, ServerError
 from pgwire import messages as m
 from trouble.certificates import Authority, install_at
@@ -214,6 +215,48 @@ def test_a_handshake_that_stops_half_way(tls_proxy, authority):
         c.send(rest)
         c.vanish(reset=False)
     with Client(proxy.port, tls=context(authority)) as c:
+        assert c.one("select 1") == "1"
+
+
+# --- files that are not there -----------------------------------------------------------------------------------------------
+def run_and_check(make_proxy, **database):
+    """(status, text) of `run`, then of `check`, for a proxy that does not get as far as serving."""
+    proxy = make_proxy([database_entry(upstream_ports=[1], **database)], start=False)
+    proxy.write_config()
+    told = [proxy.command(word, "-c", str(proxy.config_path)) for word in ("run", "check")]
+    return [(done.returncode, done.stdout + done.stderr) for done in told]
+
+
+@pytest.mark.parametrize("key, database", [
+    ("upstream.password_file", {"upstream": {"user": "app", "password_file": "/no/such/file"}}),
+    ("client.users[0].password_file", {"client": {"auth": "password", "users": [{"name": "a", "password_file": "/"}]}}),
+    ("client.tls.key", {"client": {"tls": {"cert": __file__, "key": "/no/such/file"}}}),
+    ("upstream.tls.ca", {"upstream": {"tls": {"mode": "verify-full", "ca": "/no/such/file"}}})], ids=lambda x: str(x)[:20])
+def test_a_file_that_cannot_be_read_is_bad_configuration(make_proxy, key, database):
+    ran, checked = run_and_check(make_proxy, **database)
+    assert ran[0] == 2 and f"databases[0].{key}: cannot be read: " in ran[1], ran
+    assert checked[0] == 0 and f"databases[0].{key}: warning: cannot be read: " in checked[1], "it may be elsewhere"
+
+
+def test_a_certificate_that_is_none_is_bad_configuration(make_proxy, certificate):
+    ran, checked = run_and_check(make_proxy, client={"tls": {"cert": __file__, "key": str(certificate[1])}})
+    assert ran[0] == 2 and "databases[0].client.tls.cert: cannot be used: " in ran[1] and __file__ not in ran[1], ran
+    assert checked[0] == 0 and "warning" not in checked[1]
+
+
+def test_a_reload_that_names_a_missing_secret_is_refused(server, start_proxy):
+    proxy = start_proxy(server.port)
+    proxy.config["databases"][0]["upstream"]["password_file"] = "/no/such/file"
+    proxy.write_config()
+    status, body = proxy.http("/reload", method="POST", admin=True)
+    assert status == 422 and "databases[0].upstream.password_file: cannot be read: " in body
+    with Client(proxy.port) as c:
+        assert c.one("select 1") == "1"
+
+
+def test_trusted_users_need_no_password_file(server, start_proxy):
+    proxy = start_proxy(server.port, database={"client": {"auth": "trust", "users": [{"name": "postgres"}]}})
+    with Client(proxy.port) as c:
         assert c.one("select 1") == "1"
 
 

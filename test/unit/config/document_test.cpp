@@ -126,6 +126,35 @@ TEST(LoadFile, SaysWhatIsWrongWithTheFile) {
     EXPECT_EQ(directory.report(), "/:1:1: cannot be read: Is a directory\n");
 }
 
+TEST(LoadFile, SaysWhichOfTheNamedFilesCannotBeRead) {
+    const std::string path = testing::TempDir() + "breakwater_named_files.yaml";
+    std::ofstream(path) << database(
+        "client:\n    auth: password\n    users: [{name: a, password_file: /nonexistent/a}, {name: b, password_file: " +
+        path +
+        "}]\n    tls: {cert: /, key: /nonexistent/k}\n"
+        "  upstream: {password_file: /dev/null, tls: {mode: disable, ca: /nonexistent/unused}}\n"
+        "- {name: m, protocol: mongo, listen: '127.0.0.1:2', endpoints: [{host: h}], "
+        "upstream: {password_file: /nonexistent/not_served}}");
+    for (const auto severity : {Severity::warning, Severity::error}) {
+        const auto result = load_file(path, test::environment({}), severity);
+        std::string said;
+        for (const auto& problem : result.problems)
+            if (problem.message.starts_with("cannot be read")) {
+                EXPECT_EQ(problem.severity, severity);
+                said += format(problem, "f") + "\n";
+            }
+        const std::string as = severity == Severity::warning ? "warning: cannot" : "cannot";
+        EXPECT_EQ(said, "f:7:38: databases[0].client.users[0].password_file: " + as +
+                            " be read: No such file or directory\n"
+                            "f:8:17: databases[0].client.tls.cert: " +
+                            as + " be read: Is a directory\n" + "f:8:25: databases[0].client.tls.key: " + as +
+                            " be read: No such file or directory\n" + "f:9:29: databases[0].upstream.password_file: " +
+                            as + " be read: not a file of at most 64KiB\n");
+        EXPECT_EQ(result.config.has_value(), severity == Severity::warning);
+    }
+    std::remove(path.c_str());
+}
+
 TEST(LoadFile, ReadsIt) {
     const std::string path = testing::TempDir() + "breakwater_load_file.yaml";
     std::ofstream(path) << database("locality: {zone: \"${ZONE}\"}");
