@@ -121,19 +121,26 @@ int main(int argc, char** argv) {
                         [&] { return client::drain(admin, terminal); }));
     takes_admin(command("reload", "Read the configuration again.", [&] { return client::reload(admin, terminal); }));
 
-    command("inject", "Add the sidecar to Kubernetes manifests.", [] { return not_yet("inject", 2); })
+    command("inject", "Add the sidecar to Kubernetes manifests (not supported yet).",
+            [] { return not_yet("inject", 2); })
         ->add_option("-f,--file", manifest, "manifests to read, - for standard input")
         ->type_name("FILE");
-    takes_file(command("injector", "Serve the mutating admission webhook.", [] { return not_yet("injector", 1); }));
+    takes_file(command("injector", "Serve the mutating admission webhook (not supported yet).",
+                       [] { return not_yet("injector", 1); }));
 
+    // `check` and `inject` have one status for all that is wrong with what they were given.
+    const auto usage = [&](const CLI::Error& problem) {
+        if (app.exit(problem) == 0) return 0;
+        return app.got_subcommand("check") || app.got_subcommand("inject") ? 2 : 1;
+    };
     try {
         app.parse(argc, argv);
     } catch (const CLI::RequiredError& problem) {
         const auto left = app.remaining(true);
         if (!left.empty()) std::cerr << "breakwater: no such command: " << left.front() << "\n";
-        return app.exit(problem) == 0 ? 0 : 1;
+        return usage(problem);
     } catch (const CLI::ParseError& problem) {
-        return app.exit(problem) == 0 ? 0 : 1;
+        return usage(problem);
     } catch (const std::exception& problem) {
         std::cerr << "breakwater: " << problem.what() << "\n";
         return 1;

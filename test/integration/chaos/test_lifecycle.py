@@ -2,7 +2,9 @@
 import copy
 import json
 import os
+import re
 import signal
+import subprocess
 import threading
 import time
 
@@ -10,6 +12,7 @@ import pytest
 
 from faultproxy import FaultProxy
 from harness import HOST, free_port
+from harness.breakwater import binary
 from harness.breakwater import database as database_entry
 from pgwire import Client, Closed, ServerError
 from pgwire import messages as m
@@ -47,6 +50,24 @@ def refused(port):
         return False
     except (ConnectionRefusedError, Closed, ServerError):
         return True
+
+
+# --- the command line ---------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("words, status", [
+    (["--help"], 0), (["check", "--help"], 0), (["inject", "--help"], 0), (["--version"], 0), ([], 1), (["nonsense"], 1),
+    (["check", "--nonsense"], 2), (["check", "-c"], 2), (["check", "a", "b"], 2), (["inject", "--nonsense"], 2), (["inject", "-f"], 2),
+    (["run", "--nonsense"], 1), (["status", "--nonsense"], 1), (["wait", "--timeout", "soon"], 1), (["breaker"], 1),
+    (["breaker", "trip"], 1), (["drain", "now"], 1), (["reload", "--nonsense"], 1), (["injector", "--nonsense"], 1)])
+def test_exit_statuses_of_usage(words, status):
+    done = subprocess.run([binary(), *words], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=10)
+    assert done.returncode == status, (done.stdout, done.stderr)
+    assert done.stdout if status == 0 else done.stderr
+
+
+def test_help_says_what_is_not_supported_yet():
+    told = subprocess.run([binary(), "--help"], capture_output=True, text=True, timeout=10).stdout
+    for command in ("inject ", "injector "):
+        assert re.search(rf"^ +{command}[^\n]*\n?[^\n]*not supported yet", told, re.M), told
 
 
 # --- drain --------------------------------------------------------------------------------------------------------------
