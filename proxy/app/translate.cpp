@@ -92,6 +92,7 @@ Plan plan_for(const config::Database& database, const std::string& key) {
                            .tls = tls,
                            .server_name = name.empty() ? endpoint.host : name,
                            .verify_name = database.upstream.tls.mode == config::TlsMode::verify_full};
+        settings.database = database.name;
         settings.address = endpoint.address();
         settings.zone = endpoint.zone;
         settings.fixed_role = role(endpoint.role);

@@ -51,7 +51,8 @@ const char* to_string(Role role) {
 }
 
 Endpoint::Endpoint(EndpointSettings settings, std::uint64_t seed)
-    : address_(settings.address),
+    : database_(settings.database),
+      address_(settings.address),
       settings_(std::move(settings)),
       breaker_(settings_.breaker, seed, net::Clock::now()),
       connect_rate_(settings_.connect_rate),
@@ -134,7 +135,10 @@ void Endpoint::tell(const std::optional<resilience::Transition>& transition) con
     if (!transition) return;
     const bool bad = transition->to == resilience::State::open;
     log::write(bad ? log::Level::warn : log::Level::info, "breaker", std::string(resilience::name(transition->to)),
-               {{"endpoint", address_}, {"from", resilience::name(transition->from)}, {"reason", transition->reason}});
+               {{"database", database_},
+                {"endpoint", address_},
+                {"from", resilience::name(transition->from)},
+                {"reason", transition->reason}});
 }
 
 void Endpoint::on_fault(TimePoint now, const std::string& why, resilience::Epoch begun) {

@@ -29,7 +29,8 @@ const char* to_string(Role role);
 
 struct EndpointSettings {
     net::DialTarget target;
-    std::string address;  // host:port, its id
+    std::string database;  // whose it is, for the log
+    std::string address;   // host:port, its id
     std::string zone;
     Role fixed_role = Role::unknown;  // configured; unknown: the server tells
     Duration connect_timeout = std::chrono::seconds(3);
@@ -105,7 +106,7 @@ class Endpoint {
     void tell(const std::optional<resilience::Transition>& transition) const;
 
     mutable std::mutex mutex_;
-    const std::string address_;
+    const std::string database_, address_;
     EndpointSettings settings_;
     resilience::Breaker breaker_;
     resilience::TokenBucket connect_rate_;

@@ -343,6 +343,11 @@ def test_reload_says_that_workers_need_a_restart(server, start_proxy):
     assert "workers: a change needs a restart" in proxy.log()
 
 
+def test_breakers_are_logged_with_their_database(start_proxy, closed_port):
+    proxy = start_proxy(closed_port)
+    eventually(lambda: f"breaker: OPEN database=test endpoint=127.0.0.1:{closed_port} " in proxy.log(), 5, "the line of the log")
+
+
 # --- memory and numbers -------------------------------------------------------------------------------------------------------
 def test_a_slow_client_slows_its_server_not_the_process(server, start_proxy):
     proxy = start_proxy(server.port)
