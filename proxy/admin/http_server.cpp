@@ -36,6 +36,22 @@ std::optional<std::pair<std::string, std::uint16_t>> split(std::string_view addr
     return std::pair{std::string(host), number};
 }
 
+struct Target {
+    std::string path;
+    std::string_view host;  // "": not in the target
+};
+
+// A target may be a whole URI, as proxies are asked; its host then counts instead of the header's (RFC 9112 3.2.2).
+Target target_of(std::string_view target) {
+    constexpr std::string_view scheme = "http://";
+    if (!beast::iequals(target.substr(0, scheme.size()), scheme)) return {std::string(target), {}};
+    target.remove_prefix(scheme.size());
+    const auto end = std::min(target.find_first_of("/?"), target.size());
+    if (end == 0) return {};  // no host: no such URI
+    const std::string_view rest = target.substr(end);
+    return {(rest.starts_with('/') ? "" : "/") + std::string(rest), target.substr(0, end)};
+}
+
 struct Bound {
     std::optional<tcp::acceptor> acceptor;
     error_code code;
@@ -116,33 +132,59 @@ class Connection : public std::enable_shared_from_this<Connection> {
         idle_ = true;
         gate_->open.splice(gate_->open.end(), gate_->open, place_);
         parser_.emplace();
+        header_bytes_ = 0;
         parser_->header_limit(static_cast<std::uint32_t>(gate_->owner->options.limits.header_bytes));
         parser_->body_limit(gate_->owner->options.limits.body_bytes);
-        if (buffer_.size() > 0) return read_request();  // pipelined: it has begun already
+        if (buffer_.size() > 0) return begin_request();  // pipelined: it has begun already
         stream_.expires_after(gate_->owner->options.limits.idle);
         stream_.async_read_some(buffer_.prepare(2048), [self = shared_from_this()](error_code problem, std::size_t n) {
             if (problem || !self->gate_->owner) return;
             self->buffer_.commit(n);
-            self->read_request();
+            self->begin_request();
         });
     }
 
   private:
-    void read_request() {
+    void begin_request() {
         idle_ = false;
         stream_.expires_after(gate_->owner->options.limits.request);  // for all of it, however slowly it drips
+        read_header();
+    }
+
+    // The parser is fed here because its own limit holds for each piece that arrives, not for all of them.
+    void read_header() {
+        error_code problem;
+        const std::size_t used = parser_->put(buffer_.cdata(), problem);
+        buffer_.consume(used);
+        header_bytes_ += used;
+        const std::size_t begun = problem == http::error::need_more ? buffer_.size() : 0;
+        if (header_bytes_ + begun > gate_->owner->options.limits.header_bytes)
+            return refuse(431, "the header is too large");
+        if (!problem) return parser_->is_done() ? serve() : read_body();
+        if (problem != http::error::need_more) return on_bad(problem);
+        stream_.async_read_some(buffer_.prepare(2048), [self = shared_from_this()](error_code lost, std::size_t n) {
+            if (lost || !self->gate_->owner) return;
+            self->buffer_.commit(n);
+            self->read_header();
+        });
+    }
+
+    void read_body() {
         http::async_read(stream_, buffer_, *parser_, [self = shared_from_this()](error_code problem, std::size_t) {
             if (!self->gate_->owner) return;
-            if (!problem) return self->serve();
-            if (problem == http::error::header_limit || problem == http::error::buffer_overflow)
-                return self->refuse(431, "the header is too large");
-            if (problem == http::error::body_limit) return self->refuse(413, "the body is too large");
-            if (problem == beast::error::timeout || problem == http::error::end_of_stream ||
-                problem == http::error::partial_message ||
-                problem.category() != http::make_error_code(http::error::end_of_stream).category())
-                return;  // gone, or as good as gone
-            self->refuse(400, "not an HTTP request: " + problem.message());
+            problem ? self->on_bad(problem) : self->serve();
         });
+    }
+
+    void on_bad(error_code problem) {
+        if (problem == http::error::header_limit || problem == http::error::buffer_overflow)
+            return refuse(431, "the header is too large");
+        if (problem == http::error::body_limit) return refuse(413, "the body is too large");
+        if (problem == beast::error::timeout || problem == http::error::end_of_stream ||
+            problem == http::error::partial_message ||
+            problem.category() != http::make_error_code(http::error::end_of_stream).category())
+            return;  // gone, or as good as gone
+        refuse(400, "not an HTTP request: " + problem.message());
     }
 
     void serve() {
@@ -151,15 +193,17 @@ class Connection : public std::enable_shared_from_this<Connection> {
             const auto text = message[name];
             return std::string_view(text.data(), text.size());
         };
-        const auto method = message.method_string(), target = message.target();
+        const auto method = message.method_string(), asked = message.target();
+        const Target target = target_of({asked.data(), asked.size()});
         const Request request{{method.data(), method.size()},
-                              {target.data(), target.size()},
-                              header(http::field::host),
+                              target.path,
+                              target.host.empty() ? header(http::field::host) : target.host,
                               header(http::field::origin),
                               header("Sec-Fetch-Site")};
         if (request.target.empty() || request.target[0] != '/') return refuse(400, "the target must be a path");
         head_ = message.method() == http::verb::head;
-        respond(gate_->owner->answer(request, *gate_), message.keep_alive() && !gate_->closed, message.version());
+        Reply reply = gate_->owner->answer(request, *gate_);  // may move the listener, and close this gate
+        respond(std::move(reply), message.keep_alive() && !gate_->closed, message.version());
     }
 
     void refuse(int status, std::string_view why) {
@@ -211,7 +255,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     std::optional<http::request_parser<http::string_body>> parser_;
     std::optional<http::response<http::string_body>> response_;
     bool idle_ = true, head_ = false, closing_ = false;
-    std::size_t dropped_ = 0;
+    std::size_t header_bytes_ = 0, dropped_ = 0;
     char waste_[2048];
 };
 

@@ -254,7 +254,22 @@ TEST_F(Http, BadQueriesAndPaths) {
     EXPECT_EQ(ask(health_, "GET", "/health?x=1").status, 200);
     for (const char* path : {"/nope", "/health/", "/Health", "/health/..", "//"})
         EXPECT_EQ(ask(admin_, "GET", path).status, 404) << path;
-    EXPECT_EQ(ask(admin_, "GET", "http://elsewhere/health").status, 400);
+}
+
+TEST_F(Http, TheTargetMayBeAWholeUri) {
+    EXPECT_EQ(ask(health_, "GET", "http://a/livez").body, R"({"status":"ok"})");
+    EXPECT_EQ(ask(health_, "GET", "HTTP://a:80/health/circuit-breakers?state=ajar").status, 400);
+    EXPECT_EQ(ask(admin_, "GET", "http://localhost:9640").head.substr(0, 15), "HTTP/1.1 200 OK");  // as "/"
+    EXPECT_EQ(ask(admin_, "GET", "http://localhost?x").status, 200);
+    EXPECT_EQ(ask(admin_, "POST", "http://127.0.0.1/drain", "Origin: http://127.0.0.1\r\n").status, 200);
+    engine_.calls.clear();
+    // The host is the target's, whatever the header says.
+    EXPECT_EQ(ask(admin_, "GET", "http://elsewhere/health").status, 403);
+    EXPECT_EQ(ask(admin_, "POST", "http://evil.example/drain", "Origin: http://evil.example\r\n").status, 403);
+    EXPECT_EQ(ask(admin_, "POST", "http://10.0.0.1/drain", "Origin: http://127.0.0.1\r\n").status, 403);
+    for (const char* target : {"http:///livez", "http://", "https://a/livez", "ftp://a/livez", "livez", "*"})
+        EXPECT_EQ(ask(health_, "GET", target).status, 400) << target;
+    EXPECT_TRUE(engine_.calls.empty());
 }
 
 TEST_F(Http, PagesOfOtherOriginsCannotAct) {
@@ -281,6 +296,20 @@ TEST_F(Http, StatusCodesFollowTheEngine) {
 
 TEST_F(Http, RefusesWhatIsTooLargeOrNoHttp) {
     EXPECT_EQ(ask(health_, "GET", "/health", "X: " + std::string(20'000, 'x') + "\r\n").status, 431);
+    const auto short_lines = [](std::size_t size) {
+        std::string header = "GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n";
+        while (header.size() + 30 < size) header += "X: y\r\n";
+        return header + "Z: " + std::string(size - header.size() - 7, 'z') + "\r\n\r\n";
+    };
+    EXPECT_EQ(raw(health_, short_lines(8 * 1024)).status, 200);
+    EXPECT_EQ(raw(health_, short_lines(8 * 1024 + 1)).status, 431);
+    EXPECT_EQ(raw(health_, short_lines(30'000)).status, 431);
+    tcp::socket slowly = connect(health_);  // a line at a time
+    boost::system::error_code problem;
+    asio::write(slowly, asio::buffer(std::string("GET /health HTTP/1.1\r\n")), problem);
+    const std::string line = "X: " + std::string(25, 'y') + "\r\n";
+    for (int i = 0; i < 1000 && !problem; ++i) asio::write(slowly, asio::buffer(line), problem);
+    EXPECT_EQ(split(read_all(slowly)).status, 431);
     EXPECT_EQ(ask(admin_, "POST", "/reload", "Content-Length: 100000\r\n").status, 413);
     EXPECT_EQ(raw(health_, "\x16\x03\x01 this is not HTTP\r\n\r\n").status, 400);
     EXPECT_EQ(raw(health_, "GET /health HTTP/9.9\r\n\r\n").status, 400);
