@@ -118,7 +118,9 @@ void requests(Page& page, const EngineView& engine) {
             total.set(of(db) + label("route", which.first) + label("result", which.second), n);
     auto took = page.histogram("breakwater_request_duration_seconds", "Request to last byte of its answer.");
     for (const auto& db : engine.databases) took.set(of(db), db.request_seconds);
-    auto overhead = page.histogram("breakwater_proxy_overhead_seconds", "Time spent in the proxy itself, per request.");
+    auto overhead = page.histogram("breakwater_proxy_overhead_seconds",
+                                   "Time from reading a piece of a server's answer to handing it on to the client, "
+                                   "sampled: one request in 16.");
     for (const auto& db : engine.databases) overhead.set(of(db), db.overhead_seconds);
     auto retries = page.counter("breakwater_retries_total", "Requests sent again.");
     for (const auto& db : engine.databases)

@@ -203,6 +203,9 @@ TEST(Metrics, HasEveryNameOfTheContract) {
                                "config_reloads_total",
                                "build_info"})
         EXPECT_NE(page.find("# TYPE breakwater_" + std::string(metric) + " "), std::string::npos) << metric;
+    EXPECT_NE(page.find("# HELP breakwater_proxy_overhead_seconds Time from reading a piece of a server's answer to "
+                        "handing it on to the client, sampled: one request in 16.\n"),
+              std::string::npos);
     const auto all = series(page);
     EXPECT_EQ(all.at(R"(breakwater_build_info{version="0.1.0",commit="abc"})"), 1);
     EXPECT_GT(all.at("process_resident_memory_bytes"), 1e6);
