@@ -19,6 +19,7 @@ namespace {
 namespace json = boost::json;
 using Row = std::vector<std::string>;
 using std::chrono::milliseconds;
+constexpr char nothing[] = "–";
 
 std::string text(const json::value& value) {
     // A name or an error text comes from elsewhere: it must not move the cursor.
@@ -77,11 +78,11 @@ std::string aligned(const std::vector<Row>& rows, bool colour) {
 Row endpoint_row(const json::object& endpoint, const json::object* breaker, std::optional<milliseconds> now) {
     const auto ago = [&](const json::value& at) {
         const auto then = time_of(at);
-        return then && now ? brief(*now - *then) : "-";
+        return then && now ? brief(*now - *then) : nothing;
     };
     const json::value& lag = endpoint.at("lag_seconds");
     const json::object& connections = endpoint.at("connections").as_object();
-    std::string state = text(endpoint.at("breaker_state")), since = "-", next = "-", why;
+    std::string state = text(endpoint.at("breaker_state")), since = nothing, next = nothing, why;
     if (breaker) {
         since = ago(breaker->at("since"));
         if (const auto at = time_of(breaker->at("next_attempt_at")); at && now)
@@ -89,16 +90,19 @@ Row endpoint_row(const json::object& endpoint, const json::object* breaker, std:
         why = text(breaker->at("reason"));
         if (breaker->at("forced").is_object()) state += " (forced)";
     }
-    if (why.empty()) why = text(endpoint.at("last_error"));
+    const std::string last_error = text(endpoint.at("last_error"));
+    if (why == "backoff_exhausted" && !last_error.empty()) why += ": " + last_error;
+    if (why.empty()) why = last_error;
+    const double p99 = number(endpoint.at("latency").at("p99_seconds"));  // 0: nothing was measured
     return {text(endpoint.at("address")),
             text(endpoint.at("role")),
-            text(endpoint.at("zone")).empty() ? "-" : text(endpoint.at("zone")),
-            lag.is_null() ? "-" : brief(span(number(lag))),
+            text(endpoint.at("zone")).empty() ? nothing : text(endpoint.at("zone")),
+            lag.is_null() ? nothing : brief(span(number(lag))),
             state,
             since,
             next,
             whole(connections.at("active")) + "+" + whole(connections.at("idle")),
-            fmt::format("{:.1f}ms", number(endpoint.at("latency").at("p99_seconds")) * 1000),
+            p99 == 0 ? nothing : fmt::format("{:.1f}ms", p99 * 1000),
             why};
 }
 
@@ -122,8 +126,13 @@ std::string table(std::string_view detailed, bool colour) {
         const json::object& db = value.as_object();
         const json::object& pool = db.at("pool").as_object();
         const std::string name = text(db.at("name")), state = text(db.at("status"));
-        out += fmt::format("\n{} ({}{}): {}; {} clients, pool {} busy {} idle of {} ({}), {} waiting, {} held", name,
-                           text(db.at("protocol")), db.at("critical").as_bool() ? "" : ", not critical",
+        out += fmt::format("\n{} ({}{}): ", name, text(db.at("protocol")),
+                           db.at("critical").as_bool() ? "" : ", not critical");
+        if (!db.at("supported").as_bool()) {
+            out += painted("not supported yet, not served", "warn", colour) + "\n";
+            continue;
+        }
+        out += fmt::format("{}; {} clients, pool {} busy {} idle of {} ({}), {} waiting, {} held",
                            painted(state, state, colour), whole(db.at("clients")), whole(pool.at("active")),
                            whole(pool.at("idle")), whole(pool.at("max_size")), text(pool.at("mode")),
                            whole(db.at("waiting")), whole(db.at("holding")));
@@ -138,13 +147,15 @@ std::string table(std::string_view detailed, bool colour) {
         out += aligned(rows, colour);
     }
 
+    const auto used = [](const json::object& check) {
+        const json::value* error = check.if_contains("error");
+        return error ? text(*error) : fmt::format("{:.0f}%", number(check.at("used_share")) * 100);
+    };
     std::vector<Row> around;
     if (const auto* memory = page.at("memory").if_object())
-        around.push_back(
-            {"memory", text(memory->at("status")), fmt::format("{:.0f}%", number(memory->at("used_share")) * 100)});
+        around.push_back({"memory", text(memory->at("status")), used(*memory)});
     for (const json::value& disk : page.at("disk").as_array())
-        around.push_back({"disk " + text(disk.at("path")), text(disk.at("status")),
-                          fmt::format("{:.0f}%", number(disk.at("used_share")) * 100)});
+        around.push_back({"disk " + text(disk.at("path")), text(disk.at("status")), used(disk.as_object())});
     for (const json::value& external : page.at("external").as_array())
         around.push_back({text(external.at("name")), text(external.at("status")), text(external.at("last_error"))});
     if (!around.empty()) out += "\nsurroundings\n" + aligned(around, colour);

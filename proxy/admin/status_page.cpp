@@ -22,7 +22,7 @@ header { display: flex; flex-wrap: wrap; gap: .4rem 1rem; align-items: baseline 
 h1 { font-size: 1.3rem; margin: 0 } h2 { font-size: 1.05rem; margin: 0 }
 .soft { color: var(--soft) } .healthy, .CLOSED, .ok { color: var(--good) }
 .degraded, .HALF_OPEN, .warn { color: var(--warn) } .unhealthy, .OPEN, .fail { color: var(--bad) }
-.state { font-weight: 600 }
+.state { font-weight: 600 } .stale { opacity: .4 }
 section { background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: 1rem; margin-top: 1rem;
   overflow-x: auto }
 table { border-collapse: collapse; width: 100%; margin-top: .5rem; font-variant-numeric: tabular-nums }
@@ -34,9 +34,12 @@ tr:last-child td { border-bottom: 0 }
 <body>
 <main>
 <header><h1>Breakwater</h1><span id="status" class="state" role="status">…</span><span id="about" class="soft"></span></header>
+<div id="stale" class="soft" role="alert"></div>
+<div id="told">
 <div id="reasons"></div>
 <div id="databases"></div>
 <section><h2>Surroundings</h2><table><tbody id="around"></tbody></table></section>
+</div>
 </main>
 <script>
 "use strict";
@@ -59,6 +62,7 @@ function show(d) {
   at("databases").replaceChildren(...d.databases.map(db => {
     const s = el("section"), h = el("h2", db.name + " "), t = el("table"), p = db.pool;
     h.append(el("span", db.status, db.status));
+    if (!db.supported) { s.append(h, el("div", db.protocol + ": not supported yet, not served", "warn")); return s; }
     s.append(h, el("div", `${db.protocol}${db.critical ? "" : ", not critical"} · ${db.clients} clients · pool ${p.active} busy, ` +
       `${p.idle} idle, ${p.max_size} at most (${p.mode}) · ${db.waiting} waiting · ${db.holding} held` +
       (db.holding ? `, longest ${span(db.oldest_hold_seconds)}` : "") + ` · ${db.errors_avoided} errors avoided`, "soft"));
@@ -69,7 +73,7 @@ function show(d) {
         [e.breaker_state + (b.forced ? " (forced)" : ""), "state " + e.breaker_state], ago(b.since),
         b.next_attempt_at ? span((Date.parse(b.next_attempt_at) - now) / 1000) : "–",
         `${e.connections.active}+${e.connections.idle}`, ms(e.latency.p50_seconds), ms(e.latency.p99_seconds),
-        b.reason || e.last_error || ""]));
+        b.reason === "backoff_exhausted" && e.last_error ? b.reason + ": " + e.last_error : b.reason || e.last_error || ""]));
     }
     s.append(t); return s; }));
   const around = [];
@@ -78,9 +82,16 @@ function show(d) {
   for (const x of d.external) around.push(row([x.name, [x.status, x.status], x.last_error || ms(x.latency_seconds)]));
   at("around").replaceChildren(...around);
 }
+let seen = null;  // when what is shown was true
 async function turn() {
-  try { show(await (await fetch("/health/detailed", {cache: "no-store"})).json()); document.title = "Breakwater: " + at("status").textContent; }
-  catch (e) { at("status").textContent = "not reachable"; at("status").className = "state unhealthy"; }
+  try {
+    show(await (await fetch("/health/detailed", {cache: "no-store"})).json());
+    seen = new Date(); at("stale").textContent = ""; at("told").className = "";
+  } catch (e) {
+    at("status").textContent = "not reachable"; at("status").className = "state unhealthy";
+    at("stale").textContent = seen ? "Stale: what is shown is from " + seen.toLocaleTimeString() + "." : ""; at("told").className = "stale";
+  }
+  document.title = "Breakwater: " + at("status").textContent;
   setTimeout(turn, 1000);
 }
 turn();

@@ -444,6 +444,41 @@ TEST_F(Client, ShowsTheStatus) {
               std::string::npos);
 }
 
+TEST(Table, SaysWhatIsMissingAndWhy) {
+    EngineView engine = breakwater::admin::testing::engine();
+    EndpointView& exhausted = engine.databases[0].endpoints[0];
+    exhausted.breaker.state = BreakerState::open;
+    exhausted.breaker.reason = "backoff_exhausted";
+    exhausted.last_error = "connection refused";
+    EndpointView& measured = engine.databases[0].endpoints.emplace_back(exhausted);
+    measured.address = "pg-1:5432";
+    measured.breaker.reason = "by hand";
+    measured.latency = {0.001, 0.0123};
+    DatabaseView& unbuilt = engine.databases.emplace_back();
+    unbuilt.name = "cache";
+    unbuilt.protocol = "redis";
+    unbuilt.usable = unbuilt.supported = false;
+    SurroundingsView around;
+    around.memory = MemoryView{CheckStatus::warn, 0, 0, 0, "machine", "cannot be measured"};
+    around.disk = {{"/gone", CheckStatus::fail, 0, 0, 0, "No such file or directory"},
+                   {"/", CheckStatus::ok, 1, 2, 0.5, ""}};
+
+    const std::string shown =
+        client::table(health_detailed(engine, around, std::chrono::system_clock::now()).body, false);
+    for (const char* part : {"backoff_exhausted: connection refused", "  –       backoff_exhausted", "12.3ms  by hand\n",
+                             "\ncache (redis): not supported yet, not served\n", "cannot be measured\n",
+                             "fail  No such file or directory\n", "ok    50%\n"})
+        EXPECT_NE(shown.find(part), std::string::npos) << part << " in\n" << shown;
+    EXPECT_EQ(shown.find("0.0ms"), std::string::npos) << shown;
+    EXPECT_EQ(shown.find("ENDPOINT"), shown.rfind("ENDPOINT")) << "a table of nothing in\n" << shown;
+}
+
+TEST(StatusPage, SaysWhatIsMissingAndWhatIsStale) {
+    for (const char* part :
+         {"not supported yet, not served", "backoff_exhausted", ".stale {", "Stale: what is shown is from"})
+        EXPECT_NE(status_page().find(part), std::string_view::npos) << part;
+}
+
 TEST_F(Client, SaysWhenNobodyIsThere) {
     const std::string nobody = "http://127.0.0.1:1";
     EXPECT_EQ(run([&](const auto& t) { return client::status({nobody, false, false}, t); }), 1);
