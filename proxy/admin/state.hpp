@@ -96,7 +96,7 @@ class Engine {
   public:
     struct Done {
         bool ok = true;
-        int http_status = 200;  // when not ok: 404 unknown database or endpoint, 409, 422 bad configuration
+        int http_status = 200;  // when not ok: 404 unknown database or endpoint, 409 not now, 422 bad configuration
         std::string error;
         std::vector<std::string> warnings{};  // when ok: what was not done for all that
     };

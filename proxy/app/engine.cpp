@@ -317,7 +317,9 @@ std::vector<topology::EndpointRef> EngineImpl::find(const std::string& database,
                                                     Done& done) {
     const auto served = served_.find(database);
     if (served == served_.end()) {
-        done = {false, 404, fmt::format("no database named \"{}\"", database)};
+        done = config::find_database(config_, database)
+                   ? Done{false, 409, fmt::format("database \"{}\" is not supported yet, not served", database)}
+                   : Done{false, 404, fmt::format("no database named \"{}\"", database)};
         return {};
     }
     std::vector<topology::EndpointRef> found;
