@@ -208,8 +208,9 @@ Status judge(const DatabaseView& database) {
     if (!database.supported) return Status::degraded;
     if (!database.usable) return Status::unhealthy;
     const auto closed = [](const EndpointView& e) { return e.breaker.state == BreakerState::closed; };
-    return database.holding > 0 || !std::ranges::all_of(database.endpoints, closed) ? Status::degraded
-                                                                                    : Status::healthy;
+    const bool good = database.holding == 0 && std::ranges::all_of(database.endpoints, closed) &&
+                      std::ranges::none_of(database.endpoints, &EndpointView::refuses_logins);
+    return good ? Status::healthy : Status::degraded;
 }
 
 Verdict judge(const EngineView& engine, const SurroundingsView& surroundings) {
@@ -224,11 +225,15 @@ Verdict judge(const EngineView& engine, const SurroundingsView& surroundings) {
         if (!database.usable)
             add(verdict, database.critical ? Status::unhealthy : Status::degraded,
                 database.name + ": no usable primary");
-        for (const EndpointView& endpoint : database.endpoints)
+        for (const EndpointView& endpoint : database.endpoints) {
             if (endpoint.breaker.state != BreakerState::closed)
                 add(verdict, Status::degraded,
                     fmt::format("{}: breaker of {} is {}", database.name, endpoint.address,
                                 name(endpoint.breaker.state)));
+            if (endpoint.refuses_logins)
+                add(verdict, Status::degraded,
+                    fmt::format("{}: {} refuses logins: {}", database.name, endpoint.address, endpoint.last_error));
+        }
         if (database.holding > 0) add(verdict, Status::degraded, database.name + ": requests are held");
     }
     judge_surroundings(surroundings, verdict);

@@ -53,6 +53,7 @@ struct EndpointView {
     std::string last_error;
     Latency latency;
     bool misconfigured = false;                               // reachable, but refuses our credentials or database
+    bool refuses_logins = false;                              // ... and serves nobody else either
     std::map<std::string, std::uint64_t> connects_by_result;  // ok, refused, timeout, auth, tls, protocol, error
     std::uint64_t backoff_attempts = 0;                       // all attempts made while not closed
     double retry_budget_remaining = 0;

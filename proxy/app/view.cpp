@@ -125,8 +125,12 @@ admin::DatabaseView EngineImpl::view_of(Served& served) {
         e.connects_by_result = state.connects;
         e.backoff_attempts = state.breaker.attempts_total;
         e.retry_budget_remaining = state.retry_budget_remaining;
+        // It refuses the last who tried and serves nobody else. Where all log in as one user that means everybody;
+        // where each client logs in as itself it may be that client's own mistake.
+        e.refuses_logins = state.breaker.misconfigured && e.active + e.idle == 0;
+        const bool locked_out = e.refuses_logins && served.config.upstream.user.has_value();
         // What the data path does is decided by the same state: closed, and not known to be a replica of another.
-        const bool serves = state.breaker.state == resilience::State::closed;
+        const bool serves = state.breaker.state == resilience::State::closed && !locked_out;
         if (serves && (served.endpoints.size() == 1 || endpoint->role() != topology::Role::replica)) view.usable = true;
     }
     return view;

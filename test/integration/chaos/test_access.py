@@ -298,6 +298,21 @@ def test_passwords_towards_the_server(guarded, start_proxy, tmp_path, method):
         assert c.one("select current_user") == "app"
 
 
+def test_a_login_of_ours_that_is_refused_is_no_health(guarded, start_proxy, tmp_path):
+    ask_for(guarded, "scram-sha-256")
+    proxy = start_proxy(guarded.port, config={"health": {"readiness": "databases"}},
+                        database=upstream(tmp_path, "wrong"))
+    told_at_once(proxy.port, user="app")
+    status, body = proxy.http("/health")
+    assert status == 503 and "refuses logins" in body
+    assert proxy.http("/readyz")[0] == 503
+    secret(tmp_path, "upstream", PASSWORD)
+    deadline = time.monotonic() + 20  # an idle server is looked at every ten seconds
+    while proxy.http("/health")[0] != 200 or proxy.http("/readyz")[0] != 200:
+        assert time.monotonic() < deadline, proxy.http("/health")
+        time.sleep(0.2)
+
+
 @pytest.mark.parametrize("mode, transport", [("prefer", "hostssl"), ("require", "hostssl"), ("verify-full", "hostssl"),
                                              ("disable", "hostnossl"), ("prefer", "host")])
 def test_tls_towards_the_server(guarded, start_proxy, authority, tmp_path, mode, transport):

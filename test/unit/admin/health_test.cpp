@@ -85,6 +85,18 @@ TEST(Health, SaysWhatTheContractSays) {
     EXPECT_EQ(health(engine(), surroundings()).body, R"({"status":"healthy"})");
 }
 
+TEST(Health, AServerThatLetsNobodyInIsNotHealthy) {
+    EngineView view = engine();
+    EndpointView& endpoint = view.databases[0].endpoints[0];
+    endpoint.refuses_logins = endpoint.misconfigured = true;
+    endpoint.last_error = "password authentication failed";
+    const Answer degraded = health(view, {});
+    EXPECT_EQ(degraded.status, 200);
+    EXPECT_NE(degraded.body.find("pg-0:5432 refuses logins: password authentication failed"), std::string::npos);
+    view.databases[0].usable = false;  // all would log in like that
+    EXPECT_EQ(health(view, {}).status, 503);
+}
+
 TEST(Health, ReadinessIsNotHealth) {
     EngineView e = engine();
     EXPECT_EQ(readyz(e, Readiness::databases).status, 200);
