@@ -227,7 +227,7 @@ void Lexer::unicode_name(Token& token) {
     token.how = Token::How::unicode;
     quoted_name(token);
     if (token.kind != Token::Kind::quoted) return;
-    if (token.text().find('\\') != std::string_view::npos) token.how = Token::How::unread;
+    if (token.text().find('\\') != std::string_view::npos) token.kind = Token::Kind::unread;
     Lexer ahead = *this;
     Token escape;
     ahead.next(escape);
@@ -235,7 +235,7 @@ void Lexer::unicode_name(Token& token) {
     ahead.next(escape);
     if (escape.kind != Token::Kind::string) return;
     *this = ahead;
-    token.how = Token::How::unread;
+    token.kind = Token::Kind::unread;
     token.end = at_;
 }
 
@@ -305,7 +305,6 @@ std::optional<std::string> name_of(const Token& token) {
     std::string name;
     if (token.kind == Token::Kind::quoted) {
         std::string_view body = token.text();
-        if (token.how == Token::How::unread) return std::nullopt;
         body = body.substr(token.how == Token::How::unicode ? 3 : 1);
         body.remove_suffix(1);
         for (std::size_t i = 0; i < body.size(); ++i) {
@@ -342,14 +341,14 @@ bool same(const Token& token, std::string_view text, std::string_view name) {
 }  // namespace
 
 bool names(const Token& token, std::string_view name) {
-    if (!token.is_name() || token.how == Token::How::unread) return false;
+    if (!token.is_name()) return false;
     const std::string_view text = bare(token);
     return text.size() == name.size() && same(token, text, name);
 }
 
 bool names_pg_temp(const Token& token) {
     constexpr std::string_view kTemp = "pg_temp";
-    if (!token.is_name() || token.how == Token::How::unread) return false;
+    if (!token.is_name()) return false;
     const std::string_view text = bare(token);
     return text.size() >= kTemp.size() && same(token, text, kTemp) &&
            (text.size() == kTemp.size() || text[kTemp.size()] == '_');

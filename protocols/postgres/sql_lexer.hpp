@@ -18,14 +18,14 @@ struct Token {
         quoted,  // "name", U&"name"
         string,  // any literal in quotes; how says which
         number,
-        param,  // $1
-        op,     // operator of several characters, or one that is no punct
-        punct,  // ( ) [ ] , ; . : = + - and their like: one character
-        bad,    // a byte no token begins with
-        cut,    // the text ended inside a literal, quoted name or comment
+        param,   // $1
+        op,      // operator of several characters, or one that is no punct
+        punct,   // ( ) [ ] , ; . : = + - and their like: one character
+        bad,     // a byte no token begins with
+        unread,  // U&"name" with escapes, or with a UESCAPE, which is part of the token: it means some name
+        cut,     // the text ended inside a literal, quoted name or comment
     };
-    // unread, of a quoted name: U&"" with escapes, or with a UESCAPE, which is part of the token. It means some name.
-    enum class How : std::uint8_t { plain, escape, unicode, bits, dollar, unread };
+    enum class How : std::uint8_t { plain, escape, unicode, bits, dollar };
     Kind kind = Kind::end;
     How how = How::plain;
     char first = 0;          // of an op or punct
@@ -65,7 +65,7 @@ class Lexer {
     bool ambiguous_ = false;
 };
 
-// What a name means: folded if not quoted, cut to 63 bytes. None: How::unread.
+// What a name means: folded if not quoted, cut to 63 bytes.
 std::optional<std::string> name_of(const Token& token);
 // Is this token that name (given in lower case)? Without allocating.
 bool names(const Token& token, std::string_view name);

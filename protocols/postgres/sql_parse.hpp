@@ -32,13 +32,11 @@ class Cursor {
     void advance() {
         const Token& t = token();
         last_end_ = t.end;
-        if (t.kind == Token::Kind::punct) {
-            if (t.first == '(') ++depth_;
-            if (t.first == ')' && depth_ > 0) --depth_;
-        } else if (t.kind == Token::Kind::bad) {
-            saw_bad_ = true;
-        } else if (t.how == Token::How::unread) {
-            saw_unread_ = true;
+        if (t.kind >= Token::Kind::punct) {  // words, most of a text, are none of these
+            if (t.is('(')) ++depth_;
+            if (t.is(')') && depth_ > 0) --depth_;
+            if (t.kind == Token::Kind::bad) saw_bad_ = true;
+            if (t.kind == Token::Kind::unread) saw_unread_ = true;
         }
         ++at_;
         lexer_.next(ring_[at_ % kRing]);

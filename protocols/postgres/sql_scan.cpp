@@ -133,7 +133,6 @@ Effects call_effects(const Cursor& c) {
     if (c.back(2).is('.') && (!names(c.back(3), "pg_catalog") || c.back(4).is('.'))) return kOpaque;
     std::string_view text = name.text();
     if (name.kind == Kind::quoted) {
-        if (name.how == Token::How::unread) return kOpaque;
         text.remove_prefix(name.how == Token::How::unicode ? 3 : 1);
         return function_effects(text.substr(0, text.size() - 1));
     }
@@ -300,12 +299,12 @@ Effects scan_query(Cursor& c, unsigned floor, std::vector<SetOp>* ops) {
         const Token& t = c.token();
         if (t.kind == Kind::word) {
             word(c, scan);
-        } else if (t.kind == Kind::quoted) {
-            note_name(t, scan);
         } else if (t.kind == Kind::punct) {
             if (t.first == '(') open_parenthesis(c, scan);
             if (t.first == '[') scan.group &= ~depth_bit(c.depth());  // ARRAY[a, cube(b)]
             if (t.first == ')' && floor > 0 && c.depth() == floor) break;
+        } else if (t.kind == Kind::quoted) {
+            note_name(t, scan);
         }
     }
     if (scan.conflict) scan.effects |= kOpaque;
