@@ -38,8 +38,8 @@ class Conversation {
     Conversation& operator=(const Conversation&) = delete;
     virtual ~Conversation() = default;
 
-    // Before anything else: this client is one too many. It is told so once it has said enough to understand the answer;
-    // a request to cancel another client's work is served all the same.
+    // Before anything else: this client is one too many. It is told so once it has said enough to understand the
+    // answer; a request to cancel another client's work is served all the same.
     virtual void turn_away(const Refusal& refusal) = 0;
     virtual std::size_t on_client(ByteView bytes, Orders& out) = 0;
     virtual std::size_t on_upstream(ByteView bytes, Orders& out) = 0;
@@ -92,6 +92,12 @@ class Protocol {
     virtual ErrandPtr cancel(UpstreamState& state) = 0;  // spoken on a connection of its own
     // Who to log in as when nobody has asked yet, or null when only clients know.
     virtual IdentityRef default_identity() = 0;
+    // `old` was made under an earlier configuration: the same one as it is to log in now (a password may have been
+    // changed), or null to keep it.
+    virtual IdentityRef renew(const Identity& old) {
+        (void)old;
+        return nullptr;
+    }
     virtual bool may_lend_again(const UpstreamState& state) const {
         (void)state;
         return true;

@@ -165,6 +165,12 @@ IdentityRef Postgres::default_identity() {
     return database_->identity(*options.upstream_user, "postgres");
 }
 
+IdentityRef Postgres::renew(const Identity& old) {
+    const auto& who = static_cast<const PostgresIdentity&>(old);
+    if (!who.replication.empty()) return nullptr;  // one connection of one client: it has its password, or never will
+    return database_->identity(who.user, who.database);
+}
+
 User make_user(std::string secret) {
     User user;
     if (auto verifier = parse_verifier(secret)) {

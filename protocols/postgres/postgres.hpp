@@ -19,6 +19,7 @@ class Postgres final : public Protocol {
     ErrandPtr ping(UpstreamState& state) override;
     ErrandPtr cancel(UpstreamState& state) override;
     IdentityRef default_identity() override;
+    IdentityRef renew(const Identity& old) override;
 
   private:
     std::shared_ptr<PostgresDatabase> database_;

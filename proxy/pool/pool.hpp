@@ -103,9 +103,9 @@ class Pool {
     // Sends a cancel request for what the upstream is doing; done is called when the server has taken it (or not).
     void cancel(Upstream& upstream, std::function<void()> done);
 
-    void on_endpoint_change();          // some endpoint's breaker moved
-    void change(SettingsRef settings);  // reload
-    void housekeep();                   // about once a second
+    void on_endpoint_change();                                         // some endpoint's breaker moved
+    void change(SettingsRef settings, IdentityRef renewed = nullptr);  // reload; null: log in as before
+    void housekeep();                                                  // about once a second
     void close_idle();
     // Sessions count themselves in and out, so that a pool is not thrown away under one.
     void join() { ++users_; }
@@ -128,6 +128,7 @@ class Pool {
         std::unique_ptr<UpstreamState> state;
         topology::EndpointRef endpoint;
         resilience::Epoch begun = 0;
+        std::uint64_t epoch = 0;             // of the settings: who logs in, and where
         std::unique_ptr<Upstream> upstream;  // of a reset; cancel: none
     };
     using Attempts = std::list<Attempt>;

@@ -62,6 +62,7 @@ void Pool::dial(const EndpointRef& endpoint) {  // its place in shared_->total i
     const topology::EndpointSettings settings = endpoint->settings();
     attempt->endpoint = endpoint;
     attempt->begun = endpoint->epoch();
+    attempt->epoch = settings_->epoch;
     attempt->state = std::move(greeted.state);
     attempt->dial = std::make_unique<net::Dial>(
         context_.reactor, context_.resolver, settings.target, std::move(greeted.errand), settings.connect_timeout,
@@ -73,6 +74,7 @@ void Pool::on_dialled(Attempts::iterator attempt, net::Dial::Result result) {
     const EndpointRef endpoint = attempt->endpoint;
     const TimePoint now = context_.reactor.now();
     const resilience::Epoch begun = attempt->begun;
+    const std::uint64_t epoch = attempt->epoch;
     endpoint->connecting--;
     std::shared_ptr<net::Dial> over = std::move(attempt->dial);
     context_.reactor.defer([over] {});  // it must outlive its own callback
@@ -82,6 +84,8 @@ void Pool::on_dialled(Attempts::iterator attempt, net::Dial::Result result) {
     if (result.fault) {
         shared_->total--;
         const Fault& fault = *result.fault;
+        // What was wrong with the former password or server says nothing about those of now.
+        if (fault.kind == FaultKind::misconfigured && epoch != settings_->epoch) return schedule_pump();
         const bool others = shared_->total.load() > 0;
         if (fault.kind == FaultKind::saturated && others) {
             retry_dial_.after(std::chrono::seconds(1));  // no outage: those we have serve on
@@ -109,7 +113,7 @@ void Pool::on_dialled(Attempts::iterator attempt, net::Dial::Result result) {
     upstream->endpoint = endpoint;
     upstream->state = std::move(state);
     upstream->born = now;
-    upstream->epoch = settings_->epoch;
+    upstream->epoch = epoch;
     adopt(std::move(upstream));
 }
 

@@ -177,9 +177,10 @@ void Pool::close_idle() {
     for (Upstream* upstream : all) destroy(*upstream);
 }
 
-void Pool::change(SettingsRef settings) {
+void Pool::change(SettingsRef settings, IdentityRef renewed) {
     const bool new_epoch = settings->epoch != settings_->epoch;
     settings_ = std::move(settings);
+    if (renewed) identity_ = std::move(renewed);
     if (new_epoch) close_idle();
     while (!idle_.empty() && shared_->total.load() > settings_->max_size) destroy(*idle_.front());
     deadline_.cancel();  // the time-outs may be others now

@@ -36,7 +36,7 @@ void Database::change(std::unique_ptr<Protocol> protocol, Settings settings) {
         protocol_ = std::move(protocol);
         context_.protocol = protocol_.get();
     }
-    for (auto& [key, pool] : pools_) pool->change(settings_.pool);
+    for (auto& [key, pool] : pools_) pool->change(settings_.pool, protocol_->renew(*pool->identity()));
 }
 
 void Database::on_endpoint_change() {

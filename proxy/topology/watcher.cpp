@@ -72,6 +72,8 @@ void Watcher::attempt(std::optional<resilience::Permit> permit) {
     Protocol* protocol = protocol_();
     IdentityRef identity = endpoint_->remembered();
     if (!identity) identity = protocol->default_identity();
+    if (identity)
+        if (IdentityRef renewed = protocol->renew(*identity)) identity = std::move(renewed);
     ErrandPtr errand;  // nobody has logged in yet, and only clients know how: that it accepts must do
     state_.reset();
     if (identity) {
