@@ -127,7 +127,7 @@ void Pool::adopt(std::unique_ptr<Upstream> upstream) {
 }
 
 bool Pool::worn_out(const Upstream& upstream) const {
-    return upstream.epoch != settings_->epoch || upstream.hung_up ||
+    return upstream.epoch != settings_->epoch || upstream.hung_up || upstream.doomed ||
            (settings_->max_lifetime.count() > 0 && context_.reactor.now() - upstream.born > settings_->max_lifetime);
 }
 

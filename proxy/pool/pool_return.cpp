@@ -29,7 +29,7 @@ void Pool::release(Upstream& upstream, Left left, Outcome outcome, const std::st
     if (outcome == Outcome::endpoint_fault) {
         upstream.endpoint->on_lost(now, why, upstream.begun, upstream.born);
     }
-    if (left == Left::broken || settings_->one_to_one || upstream.hung_up) {
+    if (left == Left::broken || settings_->one_to_one || upstream.hung_up || upstream.doomed) {
         if (upstream.cancels > 0) {
             upstream.parked = true;
             upstream.parked_left = Left::broken;
@@ -104,21 +104,21 @@ void Pool::cancel(Upstream& upstream, std::function<void()> done) {
     const topology::EndpointSettings settings = upstream.endpoint->settings();
     attempt->endpoint = upstream.endpoint;
     Upstream* target = &upstream;
-    attempt->dial = std::make_unique<net::Dial>(context_.reactor, context_.resolver, settings.target,
-                                                context_.protocol->cancel(*upstream.state), settings.connect_timeout,
-                                                [this, attempt, target, done = std::move(done)](net::Dial::Result) {
-                                                    std::shared_ptr<net::Dial> over = std::move(attempt->dial);
-                                                    context_.reactor.defer([over] {});
-                                                    errands_.erase(attempt);
-                                                    // An upstream with a cancel on its way is neither moved nor
-                                                    // destroyed, so the pointer holds.
-                                                    if (--target->cancels == 0 && target->parked) {
-                                                        target->parked = false;
-                                                        target->endpoint->active++;  // release counts it down again
-                                                        release(*target, target->parked_left, Outcome::ok);
-                                                    }
-                                                    if (done) done();
-                                                });
+    attempt->dial = std::make_unique<net::Dial>(
+        context_.reactor, context_.resolver, settings.target, context_.protocol->cancel(*upstream.state),
+        settings.connect_timeout, [this, attempt, target, done = std::move(done)](net::Dial::Result result) {
+            std::shared_ptr<net::Dial> over = std::move(attempt->dial);
+            context_.reactor.defer([over] {});
+            errands_.erase(attempt);
+            // An upstream with a cancel on its way is neither moved nor destroyed, so the pointer holds.
+            if (result.fault) target->doomed = true;
+            if (--target->cancels == 0 && target->parked) {
+                target->parked = false;
+                target->endpoint->active++;  // release counts it down again
+                release(*target, target->parked_left, Outcome::ok);
+            }
+            if (done) done();
+        });
     attempt->dial->start();
 }
 

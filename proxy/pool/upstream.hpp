@@ -42,6 +42,7 @@ struct Upstream final : net::Watch {
     resilience::Epoch begun = 0;  // the breaker's, when it was lent
     bool probation = false;       // granted as one of the first after an outage
     int cancels = 0;              // cancel requests on their way to it: not lent again before they are over
+    bool doomed = false;          // a cancel that failed may still come: for nobody else to be hit by
     Left parked_left = Left::clean;
     bool parked = false;
     std::uint64_t epoch = 0;  // of the pool's settings it was made under
