@@ -62,6 +62,11 @@ EndpointRef Pool::pick_endpoint() const {
     return unknown;
 }
 
+// A connection to a server that became a replica is not one to the primary, however healthy.
+bool Pool::serves(const topology::Endpoint& endpoint) const {
+    return endpoint.usable() && (settings_->endpoints.size() == 1 || endpoint.role() != Role::replica);
+}
+
 Upstream* Pool::acquire(Waiter& waiter, const Upstream* liked) {
     waiter.was_held_ = false;
     if (waiters_.empty() && !paced_) {
@@ -108,11 +113,11 @@ Upstream* Pool::take_idle(const Upstream* liked) {
             const auto found = std::find(idle_.begin(), idle_.end(), liked);
             if (found != idle_.end()) it = found;
         }
-        if (!(*it)->endpoint->usable()) {  // kept for when it is back; another endpoint's will do
-            const auto usable =
-                std::find_if(idle_.rbegin(), idle_.rend(), [](const Upstream* u) { return u->endpoint->usable(); });
-            if (usable == idle_.rend()) return nullptr;
-            it = std::prev(usable.base());
+        if (!serves(*(*it)->endpoint)) {  // kept for when it does again; another endpoint's will do
+            const auto useful =
+                std::find_if(idle_.rbegin(), idle_.rend(), [this](const Upstream* u) { return serves(*u->endpoint); });
+            if (useful == idle_.rend()) return nullptr;
+            it = std::prev(useful.base());
         }
         Upstream* upstream = *it;
         idle_.erase(it);

@@ -134,6 +134,8 @@ class Pool {
     using Attempts = std::list<Attempt>;
 
     topology::EndpointRef pick_endpoint() const;
+    bool serves(const topology::Endpoint& endpoint) const;  // may what is idle there be lent?
+    bool give_up_useless();                                 // an idle upstream that may not: its place is free
     Upstream* take_idle(const Upstream* liked);
     void pump();  // gives idle upstreams to waiters, dials for the rest
     void schedule_pump();
@@ -154,8 +156,8 @@ class Pool {
     void refuse_all(const Refusal& refusal);
     void publish();                      // the longest waiter's ticket, for the other workers
     bool hand_over(Upstream& upstream);  // to a worker whose waiter is older
-    bool beg();                          // ask a worker with idle upstreams for one
-    void give(std::size_t to);           // the answer to that
+    bool beg();                          // ask a worker with idle upstreams for one, or for the places of useless ones
+    void give(std::size_t to, std::size_t wanted);  // the answer to that
     void update_holds();
     void check_deadlines();
     void arm_deadline();
@@ -176,6 +178,7 @@ class Pool {
     resilience::Release release_;  // one canary, then 2, 4, 8, ...
     net::Timer pace_;
     bool begged_ = false;
+    std::size_t last_begged_of_ = 0;  // each in turn
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

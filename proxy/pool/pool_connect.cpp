@@ -36,13 +36,22 @@ void Pool::give_up_place() {
     });
 }
 
+// Idle upstreams of an endpoint that cannot serve are kept for its return, but not in the way of one that can.
+bool Pool::give_up_useless() {
+    const auto useless =
+        std::find_if(idle_.begin(), idle_.end(), [this](const Upstream* u) { return !serves(*u->endpoint); });
+    if (useless == idle_.end()) return false;
+    destroy(**useless);
+    return true;
+}
+
 void Pool::grow() {
     const EndpointRef endpoint = pick_endpoint();
     if (!endpoint) return;
     std::size_t wanted = waiters_.size();
     wanted = std::min<std::uint64_t>(wanted, allowance());
     while (dials_.size() < wanted) {
-        if (!take_place(settings_->max_size)) return;
+        if (!take_place(settings_->max_size) && !(give_up_useless() && take_place(settings_->max_size))) return;
         TimePoint when{};
         if (!endpoint->may_connect(context_.reactor.now(), &when)) {
             shared_->total--;
@@ -145,7 +154,7 @@ void Pool::put_idle(Upstream& upstream) {
     if (waiters_.empty()) {
         // Somebody elsewhere may have begun to wait between our look and our entry.
         for (std::size_t w = 0; w < shared_->per_worker.size(); ++w)
-            if (w != context_.worker && shared_->per_worker[w].oldest.load() != kNobodyWaits) return give(w);
+            if (w != context_.worker && shared_->per_worker[w].oldest.load() != kNobodyWaits) return give(w, 1);
         return;
     }
     schedule_pump();

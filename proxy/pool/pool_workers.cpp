@@ -16,7 +16,7 @@ void Pool::publish() {
 }
 
 bool Pool::hand_over(Upstream& upstream) {
-    if (shared_->per_worker.size() < 2) return false;
+    if (shared_->per_worker.size() < 2 || !serves(*upstream.endpoint)) return false;
     std::uint64_t oldest = waiters_.empty() ? kNobodyWaits : waiters_.front()->ticket_;
     std::size_t to = context_.worker;
     for (std::size_t w = 0; w < shared_->per_worker.size(); ++w) {
@@ -48,13 +48,17 @@ bool Pool::hand_over(Upstream& upstream) {
 }
 
 bool Pool::beg() {
-    if (shared_->per_worker.size() < 2 || begged_) return begged_;
-    for (std::size_t w = 0; w < shared_->per_worker.size(); ++w) {
+    const std::size_t workers = shared_->per_worker.size();
+    if (workers < 2 || begged_) return begged_;
+    for (std::size_t i = 1; i <= workers; ++i) {
+        const std::size_t w = (last_begged_of_ + i) % workers;
         if (w == context_.worker || shared_->per_worker[w].idle.load() == 0) continue;
         begged_ = true;
-        context_.post(w, [shared = shared_, w, from = context_.worker, post = context_.post] {
+        last_begged_of_ = w;
+        const std::size_t wanted = std::min<std::uint64_t>(waiters_.size(), allowance());
+        context_.post(w, [shared = shared_, w, from = context_.worker, wanted, post = context_.post] {
             Pool* pool = shared->per_worker[w].pool.load();
-            if (pool) pool->give(from);
+            if (pool) pool->give(from, wanted);
             post(from, [shared, from] {  // whether or not one came: the beggar looks again, and may dial
                 Pool* asker = shared->per_worker[from].pool.load();
                 if (!asker) return;
@@ -67,11 +71,14 @@ bool Pool::beg() {
     return false;
 }
 
-void Pool::give(std::size_t to) {
-    if (!waiters_.empty() || shared_->per_worker[to].oldest.load() == kNobodyWaits) return;
-    Upstream* upstream = take_idle(nullptr);
-    if (!upstream) return;
-    put_idle(*upstream);
+void Pool::give(std::size_t to, std::size_t wanted) {
+    if (shared_->per_worker[to].oldest.load() == kNobodyWaits || !pick_endpoint()) return;
+    if (waiters_.empty())
+        if (Upstream* upstream = take_idle(nullptr)) return put_idle(*upstream);
+    // Those who wait here, if any, lose nothing: a place goes to whoever waits longest.
+    const std::uint32_t total = shared_->total.load();
+    std::size_t room = total < settings_->max_size ? settings_->max_size - total : 0;
+    while (room < wanted && give_up_useless()) ++room;
 }
 
 }  // namespace breakwater::pool
