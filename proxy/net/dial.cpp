@@ -24,6 +24,7 @@ Dial::Dial(Reactor& reactor, Resolver& resolver, DialTarget target, ErrandPtr er
 Dial::Dial(Reactor& reactor, Resolver& resolver, Stream stream, ErrandPtr errand, Duration timeout, Done done)
     : Dial(reactor, resolver, DialTarget{}, std::move(errand), timeout, std::move(done)) {
     stream_ = std::move(stream);
+    stage_ = Stage::talking;
 }
 
 Dial::~Dial() {
@@ -208,6 +209,7 @@ void Dial::fail(FaultKind kind, std::string why, std::string native) {
 
 void Dial::finish(Result result) {
     if (stage_ == Stage::over) return;
+    result.reached = !connecting();
     stage_ = Stage::over;
     deadline_.cancel();
     const Done done = std::move(done_);

@@ -28,7 +28,8 @@ class Dial final : public Watch {
     struct Result {
         Stream stream;  // open when there is no fault
         std::optional<Fault> fault;
-        std::string rest;  // what the server said beyond the errand's end
+        bool reached = false;  // a connection came about, whatever became of it
+        std::string rest;      // what the server said beyond the errand's end
     };
     using Done = std::function<void(Result)>;
 
@@ -39,6 +40,7 @@ class Dial final : public Watch {
     Dial(const Dial&) = delete;
     Dial& operator=(const Dial&) = delete;
     void start();
+    bool connecting() const { return stage_ == Stage::resolving || stage_ == Stage::connecting; }
 
     void on_events(std::uint32_t events) override;
 

@@ -60,9 +60,11 @@ void Ladder::healthy(TimePoint now) {
     if (!healthy_since_) healthy_since_ = now;
 }
 
-void Ladder::unhealthy(const Backoff& backoff, TimePoint now) {
-    if (healthy_since_ && now - *healthy_since_ >= backoff.stable_for) step_ = 0;
+bool Ladder::unhealthy(const Backoff& backoff, TimePoint now) {
+    const bool lasted = healthy_since_ && now - *healthy_since_ >= backoff.stable_for;
+    if (lasted) step_ = 0;
     healthy_since_.reset();
+    return lasted;
 }
 
 }  // namespace breakwater::resilience

@@ -40,7 +40,7 @@ class Ladder {
 
     // The endpoint works again. The ladder remembers where it stood until unhealthy() finds that this lasted.
     void healthy(TimePoint now);
-    void unhealthy(const Backoff& backoff, TimePoint now);
+    bool unhealthy(const Backoff& backoff, TimePoint now);  // true: it had lasted, and the ladder starts over
 
     std::uint32_t step() const { return step_; }  // failed attempts since it last started over
     bool exhausted(const Backoff& backoff) const { return step_ > backoff.attempts; }

@@ -51,7 +51,10 @@ std::optional<Transition> Breaker::on_success(TimePoint now, std::uint32_t n, st
     if (seen.requests < settings_.min_requests || !at_least(seen.slow, seen.requests, settings_.slow_call.rate)) {
         return std::nullopt;
     }
-    return open(now, Fault::network, fmt::format("{} of {} calls were too slow", seen.slow, seen.requests));
+    Transition transition =
+        open(now, Fault::network, fmt::format("{} of {} calls were too slow", seen.slow, seen.requests));
+    too_slow_ = true;
+    return transition;
 }
 
 std::optional<Transition> Breaker::on_failure(TimePoint now, std::string_view reason, std::optional<Epoch> begun) {
@@ -181,11 +184,18 @@ std::optional<Transition> Breaker::pass(TimePoint now) {
 
 void Breaker::give_back(const Permit& permit) { redeem(permit); }
 
-void Breaker::wake(TimePoint now, Duration spread) {
-    if (state_ != State::open || tripped(now)) return;
-    if (forced_) return;                        // a trip whose time is over: due already
-    if (next_attempt_ <= now + spread) return;  // soon enough; drawing again would only pile up at zero
+bool Breaker::wake(TimePoint now, Duration spread) {
+    if (state_ != State::open || tripped(now)) return false;
+    if (forced_) return false;                        // a trip whose time is over: due already
+    if (next_attempt_ <= now + spread) return false;  // soon enough; drawing again would only pile up at zero
     next_attempt_ = now + random_.between(Duration(0), spread);
+    return true;
+}
+
+void Breaker::on_sign_of_life(TimePoint now) {
+    constexpr Duration kLastWords = 50ms;  // said before it died, read after
+    if (too_slow_ || signs_left_ == 0 || now - since_ < kLastWords) return;
+    if (wake(now)) --signs_left_;
 }
 
 std::optional<Transition> Breaker::trip(TimePoint now, Duration how_long, std::string_view reason) {
@@ -195,7 +205,7 @@ std::optional<Transition> Breaker::trip(TimePoint now, Duration how_long, std::s
         reason_ = std::move(why);
         return std::nullopt;
     }
-    if (state_ == State::closed) ladder_.unhealthy(settings_.backoff, now);
+    if (state_ == State::closed) leave_closed(now);
     return change(State::open, now, std::move(why));
 }
 
@@ -208,8 +218,12 @@ void Breaker::reset(TimePoint now) {
     reason_ = "reset";
 }
 
+void Breaker::leave_closed(TimePoint now) {
+    if (ladder_.unhealthy(settings_.backoff, now)) signs_left_ = kSigns;
+}
+
 Transition Breaker::open(TimePoint now, Fault fault, std::string reason) {
-    if (state_ == State::closed) ladder_.unhealthy(settings_.backoff, now);
+    if (state_ == State::closed) leave_closed(now);
     const Duration wait = fault == Fault::starting ? ladder_.next_poll(settings_.backoff, random_)
                                                    : ladder_.next_delay(settings_.backoff, random_);
     next_attempt_ = now + wait;
@@ -232,6 +246,7 @@ Transition Breaker::change(State to, TimePoint now, std::string reason) {
             ++half_opened_;
             break;
     }
+    too_slow_ = false;
     if (state_ == State::closed) attempts_ = 0;
     state_ = to;
     since_ = now;

@@ -131,7 +131,12 @@ class Breaker {
     // Something says the server may be back: the attempt is brought forward to within `spread` from now, never put off.
     // The spread keeps a fleet from logging in at one instant; with a TCP probe every second half a second of it leaves
     // time enough to be in use within two. Does nothing while tripped.
-    void wake(TimePoint now, Duration spread = 500ms);
+    // Whether it made a difference.
+    bool wake(TimePoint now, Duration spread = 500ms);
+    // A connection made earlier was answered while the breaker is open: wakes, but a few times an outage only, since
+    // processes of a server that takes no new connections may answer for hours. Not when slow calls opened it: that the
+    // server is alive was never in doubt then.
+    void on_sign_of_life(TimePoint now);
 
     // By hand: open until the time is over or reset(). Then an attempt is due at once, and decides.
     std::optional<Transition> trip(TimePoint now, Duration how_long, std::string_view reason);
@@ -146,6 +151,7 @@ class Breaker {
         std::uint64_t requests = 0, failures = 0, slow = 0;
         Counts& operator+=(const Counts& more);
     };
+    static constexpr std::uint32_t kSigns = 3;
     struct Ticket {
         std::uint64_t id;
         TimePoint expires_at;
@@ -154,6 +160,7 @@ class Breaker {
     bool counts(std::optional<Epoch> begun) const;
     bool tripped(TimePoint now) const { return forced_ && now < forced_->until; }
     void count_failure(TimePoint now, std::string_view reason);
+    void leave_closed(TimePoint now);
     std::size_t probes_at_once() const;
     Permit grant(TimePoint now);
     bool redeem(const Permit& permit);
@@ -178,8 +185,10 @@ class Breaker {
 
     TimePoint next_attempt_{};      // open
     std::optional<Forced> forced_;  // open
-    std::uint32_t succeeded_ = 0;   // half_open
-    std::vector<Ticket> tickets_;   // half_open: permits whose outcome is owed, the expired ones too; oldest first
+    bool too_slow_ = false;         // open: by slow calls
+    std::uint32_t signs_left_ = kSigns;
+    std::uint32_t succeeded_ = 0;  // half_open
+    std::vector<Ticket> tickets_;  // half_open: permits whose outcome is owed, the expired ones too; oldest first
     std::uint64_t last_ticket_ = 0;
 };
 

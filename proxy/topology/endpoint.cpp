@@ -183,9 +183,19 @@ void Endpoint::on_attempt(const resilience::Permit& permit, TimePoint now, const
     });
 }
 
-void Endpoint::wake(TimePoint now) {
+bool Endpoint::wake(TimePoint now) {
+    bool woken = false;
+    with_breaker(now, [&] {
+        woken = breaker_.wake(now);
+        return std::nullopt;
+    });
+    return woken;
+}
+
+void Endpoint::on_sign_of_life() {
+    const TimePoint now = net::Clock::now();
     with_breaker(now, [&]() -> std::optional<resilience::Transition> {
-        breaker_.wake(now);
+        breaker_.on_sign_of_life(now);
         return std::nullopt;
     });
 }

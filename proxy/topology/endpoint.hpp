@@ -1,6 +1,6 @@
 // One server of a database, shared by all workers: its address, its breaker, its counters.
 //
-// The data path asks usable() and says on_ok(): two relaxed atomics. Everything rare (a failure, an attempt, a
+// The data path asks usable() and says on_ok(): relaxed atomics. Everything rare (a failure, an attempt, a
 // transition) takes the mutex.
 #pragma once
 
@@ -51,7 +51,10 @@ class Endpoint {
 
     // --- data path
     bool usable() const { return usable_.load(std::memory_order_acquire); }
-    void on_ok() { ok_.fetch_add(1, std::memory_order_relaxed); }
+    void on_ok() {
+        ok_.fetch_add(1, std::memory_order_relaxed);
+        if (!usable_.load(std::memory_order_relaxed)) on_sign_of_life();
+    }
 
     // --- rare
     resilience::Epoch epoch() const { return epoch_.load(std::memory_order_relaxed); }
@@ -65,7 +68,8 @@ class Endpoint {
     void on_connect_failed(TimePoint now, const Fault& fault, resilience::Epoch begun);
     std::optional<resilience::Permit> try_attempt(TimePoint now);  // by the watcher, while not closed
     void on_attempt(const resilience::Permit& permit, TimePoint now, const Fault* fault, bool dialled);
-    void wake(TimePoint now);
+    bool wake(TimePoint now);  // whether it made a difference
+    void on_sign_of_life();    // it answered on a connection made earlier, while it is held to be away
     void trip(TimePoint now, Duration how_long, const std::string& reason);
     void reset(TimePoint now);
     void tick(TimePoint now);  // once a second: the successes counted meanwhile enter the window
@@ -86,6 +90,10 @@ class Endpoint {
     // A connection was lost: the watcher finds out now, not at its next turn, whether the server is still there.
     void suspect();
     bool take_suspicion() { return suspect_.exchange(false, std::memory_order_relaxed); }
+
+    // Nobody accepted a connection: from then on its return is watched for (Watcher).
+    void seen_shut() { shut_ = true; }
+    bool take_shut() { return shut_.exchange(false, std::memory_order_relaxed); }
 
     // Called (on any thread, without the mutex) after usable() or the next attempt's time may have changed.
     void on_change(std::function<void()> listener);
@@ -116,7 +124,7 @@ class Endpoint {
     TimePoint last_lost_{};
     std::function<void()> listener_;
     IdentityRef remembered_;
-    std::atomic<bool> usable_{true}, suspect_{false};
+    std::atomic<bool> usable_{true}, suspect_{false}, shut_{false};
     std::atomic<std::uint64_t> ok_{0};
     std::atomic<resilience::Epoch> epoch_{0};
     std::atomic<Role> role_{Role::unknown};

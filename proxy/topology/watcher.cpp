@@ -1,13 +1,12 @@
 #include "proxy/topology/watcher.hpp"
 
-#include <cerrno>
-#include <cstring>
+#include <algorithm>
 
 namespace breakwater::topology {
 
 namespace {
-constexpr auto kLookAnyway = std::chrono::seconds(10);  // with no connection open, nobody else would notice
-constexpr int kWakes = 5;
+constexpr auto kLookAnyway = std::chrono::seconds(10);          // with no connection open, nobody else would notice
+constexpr int kWakes = 5;                                       // between two times it is found shut
 constexpr auto kBetweenLooks = std::chrono::milliseconds(200);  // however many connections are lost at once
 }  // namespace
 
@@ -30,18 +29,16 @@ void Watcher::start() {
 
 void Watcher::on_change() {
     if (endpoint_->take_suspicion()) suspicious_ = true;
+    if (endpoint_->take_shut()) on_shut();
     schedule();
 }
 
 void Watcher::schedule() {
     const auto now = reactor_.refresh_now();
+    forget_when_stable();
     if (const auto next = endpoint_->next_attempt_at()) {
         if (!dial_) due_.at(std::max(*next, now));
-        const auto every = endpoint_->settings().wake_probe;
-        if (every.count() > 0 && !probe_due_.armed() && !probing_) {
-            // Spread downwards only: a server that is back is to be noticed within `every`.
-            probe_due_.after(std::chrono::duration_cast<net::Duration>(every * (0.8 + 0.2 * random_.unit())));
-        }
+        if (!probe_due_.armed()) arm_probe();
         return;
     }
     probe_due_.cancel();
@@ -51,6 +48,13 @@ void Watcher::schedule() {
     } else {
         due_.at(now + kLookAnyway);
     }
+}
+
+// Spread downwards only: a server that is back is to be noticed within the time configured.
+void Watcher::arm_probe() {
+    const auto every = endpoint_->settings().wake_probe;
+    if (every.count() > 0)
+        probe_due_.after(std::chrono::duration_cast<net::Duration>(every * (0.8 + 0.2 * random_.unit())));
 }
 
 void Watcher::on_time() {
@@ -69,6 +73,7 @@ void Watcher::on_time() {
 void Watcher::attempt(std::optional<resilience::Permit> permit) {
     suspicious_ = false;
     last_look_ = reactor_.now();
+    permit_ = permit;
     Protocol* protocol = protocol_();
     IdentityRef identity = endpoint_->remembered();
     if (!identity) identity = protocol->default_identity();
@@ -98,14 +103,8 @@ void Watcher::on_login(std::optional<resilience::Permit> permit, resilience::Epo
     finish(dial_);
     const auto now = reactor_.refresh_now();
     const Fault* fault = result.fault ? &*result.fault : nullptr;
-    // A server that comes back may drop its first callers, or open its port, close it and open it again between two
-    // probes: once its port was seen closed, every probe that is accepted wakes, a few times. One that never refuses is
-    // never woken for, and keeps to its ladder.
-    if (!fault) {
-        wakes_left_ = 0;
-    } else if (fault->why == std::strerror(ECONNREFUSED)) {
-        wakes_left_ = kWakes;
-    }
+    forget_when_stable();
+    if (!result.reached) on_shut();
     if (!fault && state_) {
         const auto role = state_->role();
         if (role != UpstreamState::ServerRole::unknown)
@@ -117,6 +116,8 @@ void Watcher::on_login(std::optional<resilience::Permit> permit, resilience::Epo
         // Full, but serving those it has, is no outage.
         const bool serves = fault->kind == FaultKind::saturated && endpoint_->active + endpoint_->idle > 0;
         if (!serves) endpoint_->on_connect_failed(now, *fault, begun);
+    } else if (state_) {
+        endpoint_->wake(now);  // somebody else's failure may have opened it meanwhile
     }
     if (!fault && permit) {
         stream_ = std::move(result.stream);
@@ -152,21 +153,42 @@ void Watcher::ping_on() {
 
 void Watcher::probe() {
     if (!endpoint_->next_attempt_at()) return;
-    if (dial_) return schedule();  // an attempt under way says more
+    arm_probe();
+    if (probing_ || (dial_ && !dial_->connecting())) return;  // an attempt that got through says more
     const EndpointSettings settings = endpoint_->settings();
-    probing_ = std::make_unique<net::Dial>(reactor_, resolver_, settings.target, nullptr,
-                                           std::min<net::Duration>(settings.connect_timeout, std::chrono::seconds(1)),
+    // Over before the next one begins: whoever swallows packets must not slow the beat.
+    const net::Duration limit = std::min<net::Duration>(settings.connect_timeout, settings.wake_probe * 3 / 4);
+    probing_ = std::make_unique<net::Dial>(reactor_, resolver_, settings.target, nullptr, limit,
                                            [this](net::Dial::Result result) {
                                                finish(probing_);
-                                               if (result.fault) {
-                                                   wakes_left_ = kWakes;
-                                               } else if (wakes_left_ > 0) {
-                                                   --wakes_left_;
-                                                   endpoint_->wake(reactor_.refresh_now());
-                                               }
+                                               forget_when_stable();
+                                               result.fault ? on_shut() : on_accepted();
                                                schedule();
                                            });
     probing_->start();
+}
+
+void Watcher::on_accepted() {
+    if (dial_ && dial_->connecting()) {  // it waits for an answer to what was lost on the way: once more
+        finish(dial_);
+        return attempt(permit_);
+    }
+    if (wakes_left_ > 0 && endpoint_->wake(reactor_.refresh_now())) --wakes_left_;
+}
+
+void Watcher::on_shut() {
+    wakes_left_ = kWakes;
+    calm_since_.reset();
+}
+
+void Watcher::forget_when_stable() {
+    const auto now = reactor_.now();
+    if (calm_since_ && now - *calm_since_ >= endpoint_->settings().breaker.backoff.stable_for) wakes_left_ = 0;
+    if (endpoint_->next_attempt_at()) {
+        calm_since_.reset();
+    } else if (!calm_since_) {
+        calm_since_ = now;
+    }
 }
 
 }  // namespace breakwater::topology

@@ -3,11 +3,17 @@
 //
 //   closed ──a loss, or nothing heard for long──> verify (a login)
 //   open ──next_attempt_at──> attempt (a login), then pings on that connection until the breaker closes
-//        ──wake_probe──> TCP connect: refused before, accepted now? wake the breaker
+//        ──wake_probe──> TCP connect: shut before, accepted now? wake the breaker
+//
+// A server that comes back is to be in use within two seconds. It may drop its first callers, or open its port, close
+// it and open it again, and whoever meets that (a pool, a ping) opens the breaker for a whole rung of the ladder. So
+// once the port was seen shut every probe that is accepted wakes, a few times, until the breaker has been closed for
+// stable_for. One that was never shut is not woken for by probes, and keeps to its ladder.
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "protocols/core/protocol.hpp"
 #include "proxy/net/dial.hpp"
@@ -36,6 +42,10 @@ class Watcher {
     void on_login(std::optional<resilience::Permit> permit, resilience::Epoch begun, net::Dial::Result result);
     void ping_on();
     void probe();
+    void arm_probe();
+    void on_accepted();  // a probe was
+    void on_shut();      // nobody accepted
+    void forget_when_stable();
     void finish(std::unique_ptr<net::Dial>& dial);
 
     net::Reactor& reactor_;
@@ -46,8 +56,10 @@ class Watcher {
     net::Timer due_, probe_due_;
     std::unique_ptr<net::Dial> dial_, probing_;
     std::unique_ptr<UpstreamState> state_;
-    net::Stream stream_;    // logged in, while pings close the breaker
-    int wakes_left_ = 0;  // while its port, seen closed in this outage, is found open
+    std::optional<resilience::Permit> permit_;  // of the attempt in dial_
+    net::Stream stream_;                        // logged in, while pings close the breaker
+    int wakes_left_ = 0;
+    std::optional<net::TimePoint> calm_since_;  // closed, and not seen shut
     net::TimePoint last_look_{};
     bool suspicious_ = false;
 };
