@@ -189,20 +189,27 @@ class Sampler(threading.Thread):
 
     def check_truth(self, up, for_seconds, document, health, detailed):
         states = {b["state"] for b in document["circuit_breakers"]}
+        errors = {e["address"]: e.get("last_error") for d in detailed["databases"] for e in d["endpoints"]}
+        why = "".join(f"; {b['endpoint']}: {b['state']} since {b.get('since')}, reason {b.get('reason')!r},"
+                      f" {b.get('attempts')} attempts, the next at {b.get('next_attempt_at')},"
+                      f" last error {errors.get(b['endpoint'])!r}" for b in document["circuit_breakers"])
+
+        def lie(what):
+            self.lies.append(what + why)
+
         if up is False and for_seconds > self.certain_after:
             self.must_be_down += 1
             if "CLOSED" in states:
-                self.lies.append(f"the server has been down for {for_seconds:.2f} s and a breaker is CLOSED")
+                lie(f"the server has been down for {for_seconds:.2f} s and a breaker is CLOSED")
             if health["status"] == "healthy":
-                self.lies.append(f"the server has been down for {for_seconds:.2f} s and /health says healthy")
+                lie(f"the server has been down for {for_seconds:.2f} s and /health says healthy")
         if up is True and for_seconds > self.recover_within + self.margin:
             self.must_be_up += 1
             if states != {"CLOSED"}:
-                self.lies.append(f"the server has been back for {for_seconds:.2f} s and breakers are {sorted(states)}")
+                lie(f"the server has been back for {for_seconds:.2f} s and breakers are {sorted(states)}")
             holding = sum(d.get("holding", 0) for d in detailed["databases"])
             if health["status"] != "healthy" and not holding:
-                self.lies.append(f"the server has been back for {for_seconds:.2f} s and /health says"
-                                 f" {health['status']}")
+                lie(f"the server has been back for {for_seconds:.2f} s and /health says {health['status']}")
 
     def problems(self):
         return self.disagreements + self.lies
