@@ -117,6 +117,7 @@ void Watcher::on_login(std::optional<resilience::Permit> permit, resilience::Epo
         const bool serves = fault->kind == FaultKind::saturated && endpoint_->active + endpoint_->idle > 0;
         if (!serves) endpoint_->on_connect_failed(now, *fault, begun);
     } else if (state_) {
+        endpoint_->on_connected();
         endpoint_->wake(now);  // somebody else's failure may have opened it meanwhile
     }
     if (!fault && permit) {
