@@ -134,6 +134,7 @@ void Pool::grant(Waiter& waiter, Upstream& upstream) {
     upstream.replay.clear();
     upstream.endpoint->active++;
     upstream.begun = upstream.endpoint->epoch();
+    upstream.lent_at = context_.reactor.now();
 }
 
 void Pool::schedule_pump() {

@@ -32,7 +32,7 @@ struct Upstream final : net::Watch {
     net::Stream stream;
     topology::EndpointRef endpoint;
     std::unique_ptr<UpstreamState> state;
-    net::TimePoint born{}, idle_since{};
+    net::TimePoint born{}, idle_since{}, lent_at{};
     std::string in;            // an incomplete message of the server
     std::string out;           // not yet taken by the kernel
     std::size_t out_sent = 0;  // of out, from its front

@@ -45,6 +45,8 @@ void Database::on_endpoint_change() {
 
 void Database::housekeep() {
     note_holds();
+    if (context_.worker == 0)
+        for (const auto& endpoint : settings_.pool->endpoints) endpoint->tick(context_.reactor.now());
     for (auto it = pools_.begin(); it != pools_.end();) {
         it->second->housekeep();
         // A pool nobody uses goes, so that identities that come once (a replication client) leave nothing behind.

@@ -58,6 +58,7 @@ class Session final : public net::Watch, public pool::Waiter {
     void start_lease(pool::Upstream& upstream);
     void close_exchange(Left left, Outcome outcome);
     void count_finished(Outcome outcome);
+    void tell_endpoint(Outcome outcome, net::TimePoint now);  // what a request says about it
     void upstream_lost(const std::string& why);
     void write_client(const iovec* pieces, int count);
     void write_upstream(const iovec* pieces, int count);

@@ -160,22 +160,26 @@ void Session::close_exchange(Left left, Outcome outcome) {
     pool_->release(*upstream, left, outcome);
 }
 
+void Session::tell_endpoint(Outcome outcome, net::TimePoint now) {
+    topology::Endpoint& endpoint = *lease_->endpoint;
+    if (outcome == Outcome::endpoint_fault) return endpoint.on_fault(now, "request failed", lease_->begun);
+    const Duration limit = endpoint.slow_over();
+    // The time it waited for a server says nothing about this one.
+    const bool slow = limit.count() > 0 && request_running_ && now - std::max(request_start_, lease_->lent_at) > limit;
+    slow ? endpoint.on_slow(now) : endpoint.on_ok();
+}
+
 void Session::count_finished(Outcome outcome) {
     Stats& stats = database_.stats();
+    const net::TimePoint now = worker_.reactor().now();
     ++finished_;
-    last_active_ = worker_.reactor().now();  // an idle time-out counts from the answer
+    last_active_ = now;  // an idle time-out counts from the answer
+    if (lease_) tell_endpoint(outcome, now);
     if (request_running_) {
         request_running_ = false;
-        stats.request_seconds.observe(worker_.reactor().now() - request_start_);
+        stats.request_seconds.observe(now - request_start_);
     }
     if (deadline_) deadline_->cancel();
-    if (lease_) {
-        if (outcome == Outcome::endpoint_fault) {
-            lease_->endpoint->on_fault(worker_.reactor().now(), "request failed", lease_->begun);
-        } else {
-            lease_->endpoint->on_ok();
-        }
-    }
     if (outcome == Outcome::ok) {
         Stats::bump(stats.requests_ok);
         if (retried_ || was_held_) {

@@ -1,5 +1,7 @@
 #include "proxy/topology/endpoint.hpp"
 
+#include <utility>
+
 #include "proxy/telemetry/log.hpp"
 
 namespace breakwater::topology {
@@ -59,6 +61,7 @@ Endpoint::Endpoint(EndpointSettings settings, std::uint64_t seed)
       retry_budget_(settings_.retry_budget) {
     epoch_ = breaker_.epoch();
     role_ = settings_.fixed_role;
+    slow_over_ = settings_.breaker.slow_call.over.count();
 }
 
 EndpointSettings Endpoint::settings() const {
@@ -70,6 +73,7 @@ void Endpoint::change(EndpointSettings settings) {
     const TimePoint now = net::Clock::now();
     const std::lock_guard lock(mutex_);
     settings_ = std::move(settings);
+    slow_over_ = settings_.breaker.slow_call.over.count();
     breaker_.set_settings(now, settings_.breaker);
     connect_rate_.set_rate(now, settings_.connect_rate);
     retry_budget_.set_settings(now, settings_.retry_budget);
@@ -105,28 +109,29 @@ void Endpoint::suspect() {
     if (listener) listener();
 }
 
-void Endpoint::feed(TimePoint now) {
+std::optional<resilience::Transition> Endpoint::feed(TimePoint now) {
     const std::uint64_t ok = ok_.load(std::memory_order_relaxed);
-    if (ok == fed_) return;
+    if (ok == fed_) return std::nullopt;
     const auto n = static_cast<std::uint32_t>(ok - fed_);
     fed_ = ok;
-    breaker_.on_success(now, n);
     retry_budget_.on_request(now, n);
+    return breaker_.on_success(now, n, std::exchange(slow_, 0));
 }
 
 template <class Change>
 void Endpoint::with_breaker(TimePoint now, Change&& change) {
     std::function<void()> listener;
-    std::optional<resilience::Transition> transition;
+    std::optional<resilience::Transition> fed, transition;
     {
         const std::lock_guard lock(mutex_);
-        feed(now);
         const auto before = breaker_.next_attempt_at();
+        fed = feed(now);
         transition = change();
         epoch_.store(breaker_.epoch(), std::memory_order_relaxed);
         usable_.store(breaker_.allows(), std::memory_order_release);
-        if (transition || before != breaker_.next_attempt_at()) listener = listener_;
+        if (fed || transition || before != breaker_.next_attempt_at()) listener = listener_;
     }
+    tell(fed);
     tell(transition);
     if (listener) listener();
 }
@@ -192,6 +197,16 @@ bool Endpoint::wake(TimePoint now) {
     return woken;
 }
 
+// What is slow is rare, or the breaker is about to open: fed at once.
+void Endpoint::on_slow(TimePoint now) {
+    with_breaker(now, [&] {
+        ++slow_;
+        ok_.fetch_add(1, std::memory_order_relaxed);
+        return feed(now);
+    });
+    if (!usable()) on_sign_of_life();
+}
+
 void Endpoint::on_sign_of_life() {
     const TimePoint now = net::Clock::now();
     with_breaker(now, [&]() -> std::optional<resilience::Transition> {
@@ -212,8 +227,7 @@ void Endpoint::reset(TimePoint now) {
 }
 
 void Endpoint::tick(TimePoint now) {
-    const std::lock_guard lock(mutex_);
-    feed(now);
+    with_breaker(now, [] { return std::nullopt; });
 }
 
 std::optional<TimePoint> Endpoint::next_attempt_at() const {
@@ -229,18 +243,22 @@ bool Endpoint::may_connect(TimePoint now, TimePoint* when) {
 }
 
 bool Endpoint::may_retry(TimePoint now) {
-    const std::lock_guard lock(mutex_);
-    feed(now);
-    return retry_budget_.try_retry(now);
+    bool may = false;
+    with_breaker(now, [&] {
+        may = retry_budget_.try_retry(now);
+        return std::nullopt;
+    });
+    return may;
 }
 
 Endpoint::View Endpoint::view(TimePoint now) {
-    const std::lock_guard lock(mutex_);
-    feed(now);
     View view;
-    view.breaker = breaker_.snapshot(now);
-    view.connects = connects_;
-    view.retry_budget_remaining = static_cast<double>(retry_budget_.remaining(now));
+    with_breaker(now, [&] {
+        view.breaker = breaker_.snapshot(now);
+        view.connects = connects_;
+        view.retry_budget_remaining = static_cast<double>(retry_budget_.remaining(now));
+        return std::nullopt;
+    });
     return view;
 }
 

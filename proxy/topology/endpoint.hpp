@@ -55,6 +55,8 @@ class Endpoint {
         ok_.fetch_add(1, std::memory_order_relaxed);
         if (!usable_.load(std::memory_order_relaxed)) on_sign_of_life();
     }
+    // A request that took longer is reported by on_slow() instead; 0: none is ever too slow.
+    Duration slow_over() const { return Duration(slow_over_.load(std::memory_order_relaxed)); }
 
     // --- rare
     resilience::Epoch epoch() const { return epoch_.load(std::memory_order_relaxed); }
@@ -68,8 +70,9 @@ class Endpoint {
     void on_connect_failed(TimePoint now, const Fault& fault, resilience::Epoch begun);
     std::optional<resilience::Permit> try_attempt(TimePoint now);  // by the watcher, while not closed
     void on_attempt(const resilience::Permit& permit, TimePoint now, const Fault* fault, bool dialled);
-    bool wake(TimePoint now);  // whether it made a difference
-    void on_sign_of_life();    // it answered on a connection made earlier, while it is held to be away
+    void on_slow(TimePoint now);  // a success, but a slow one
+    bool wake(TimePoint now);     // whether it made a difference
+    void on_sign_of_life();       // it answered on a connection made earlier, while it is held to be away
     void trip(TimePoint now, Duration how_long, const std::string& reason);
     void reset(TimePoint now);
     void tick(TimePoint now);  // once a second: the successes counted meanwhile enter the window
@@ -108,7 +111,8 @@ class Endpoint {
     std::atomic<std::uint32_t> active{0}, idle{0}, connecting{0};
 
   private:
-    void feed(TimePoint now);  // the successes counted since the last time
+    // The successes counted since the last time; they open the breaker when too many were slow.
+    std::optional<resilience::Transition> feed(TimePoint now);
     template <class Change>
     void with_breaker(TimePoint now, Change&& change);
     void tell(const std::optional<resilience::Transition>& transition) const;
@@ -121,11 +125,13 @@ class Endpoint {
     resilience::RetryBudget retry_budget_;
     std::map<std::string, std::uint64_t> connects_;
     std::uint64_t fed_ = 0;
+    std::uint32_t slow_ = 0;  // of those not fed yet
     TimePoint last_lost_{};
     std::function<void()> listener_;
     IdentityRef remembered_;
     std::atomic<bool> usable_{true}, suspect_{false}, shut_{false};
     std::atomic<std::uint64_t> ok_{0};
+    std::atomic<Duration::rep> slow_over_{0};
     std::atomic<resilience::Epoch> epoch_{0};
     std::atomic<Role> role_{Role::unknown};
 };
