@@ -98,6 +98,8 @@ class Pool {
     Upstream* acquire(Waiter& waiter, const Upstream* liked);
     void forget(Waiter& waiter);
     void release(Upstream& upstream, Left left, Outcome outcome, const std::string& why = {});
+    // A request on it was answered, whether or not it is given back soon (session mode, a pinned one).
+    void served(Upstream& upstream);
     void lost(Upstream& upstream, const std::string& why);  // it broke while on lease
 
     // Sends a cancel request for what the upstream is doing; done is called when the server has taken it (or not).

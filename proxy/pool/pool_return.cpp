@@ -47,6 +47,13 @@ void Pool::release(Upstream& upstream, Left left, Outcome outcome, const std::st
     put_idle(upstream);
 }
 
+void Pool::served(Upstream& upstream) {
+    if (!upstream.probation) return;
+    upstream.probation = false;
+    release_.on_served(context_.reactor.now());
+    schedule_pump();
+}
+
 void Pool::lost(Upstream& upstream, const std::string& why) {
     const EndpointRef endpoint = upstream.endpoint;
     release(upstream, Left::broken, Outcome::endpoint_fault, why);

@@ -51,6 +51,7 @@ void Session::carry_out() {
                     break;
                 case Orders::Kind::entered:
                     request_running_ = false;
+                    if (lease_) pool_->served(*lease_);
                     if (deadline_) deadline_->cancel();
                     if (was_held_) Stats::bump(database_.stats().errors_avoided);
                     was_held_ = false;
@@ -167,6 +168,7 @@ void Session::tell_endpoint(Outcome outcome, net::TimePoint now) {
     // The time it waited for a server says nothing about this one.
     const bool slow = limit.count() > 0 && request_running_ && now - std::max(request_start_, lease_->lent_at) > limit;
     slow ? endpoint.on_slow(now) : endpoint.on_ok();
+    pool_->served(*lease_);
 }
 
 void Session::count_finished(Outcome outcome) {
