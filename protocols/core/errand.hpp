@@ -16,6 +16,7 @@ enum class FaultKind : std::uint8_t {
     saturated,      // too many connections there
     misconfigured,  // wrong password, no such database, TLS not verified: no outage; the client hears it at once
     protocol,       // the server broke the protocol: counts as failed
+    local,          // we have no descriptor, port or memory left: says nothing about the server
 };
 
 struct Fault {

@@ -8,6 +8,23 @@
 
 namespace breakwater::net {
 
+namespace {
+// Whose fault it is that a socket could not be made or connected.
+FaultKind kind_of(int error) {
+    switch (error) {
+        case EMFILE:
+        case ENFILE:
+        case ENOMEM:
+        case ENOBUFS:
+        case EADDRNOTAVAIL:  // all our ports are taken
+        case ENOSPC:         // epoll's watches
+            return FaultKind::local;
+        default:
+            return FaultKind::network;
+    }
+}
+}  // namespace
+
 Dial::Dial(Reactor& reactor, Resolver& resolver, DialTarget target, ErrandPtr errand, Duration timeout, Done done)
     : reactor_(reactor),
       resolver_(resolver),
@@ -37,7 +54,7 @@ void Dial::start() {
     if (stream_.open()) {
         reactor_.defer([this, alive = alive_] {
             if (!*alive) return;
-            if (!reactor_.add(stream_.fd(), *this)) return fail(FaultKind::network, std::strerror(errno));
+            if (!reactor_.add(stream_.fd(), *this)) return fail(kind_of(errno), std::strerror(errno));
             connected();
         });
         return;
@@ -60,27 +77,34 @@ void Dial::start() {
 
 void Dial::connect_next() {
     stage_ = Stage::connecting;
-    std::string why = "no address";
     while (next_ < addresses_.size()) {
         const SocketAddress& address = addresses_[next_++];
         const int fd = ::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (fd < 0) {
-            why = std::strerror(errno);
+            note(errno);
             continue;
         }
         stream_ = Stream(fd);
         if (address.family() != AF_UNIX) tune_upstream_socket(fd, address);
         const bool pending = ::connect(fd, address.get(), address.size) != 0;
         if (pending && errno != EINPROGRESS) {
-            why = std::strerror(errno);
+            note(errno);
             stream_.close();
             continue;
         }
-        if (!reactor_.add(fd, *this)) return fail(FaultKind::network, std::strerror(errno));
+        if (!reactor_.add(fd, *this)) return fail(kind_of(errno), std::strerror(errno));
         if (!pending) connected();
         return;
     }
-    fail(FaultKind::network, why);
+    fail(unreachable_.kind, std::move(unreachable_.why));
+}
+
+// The last address tells why, but one that could be asked tells more than one that could not.
+void Dial::note(int error) {
+    const FaultKind kind = kind_of(error);
+    if (kind == FaultKind::local && asked_) return;
+    asked_ = kind != FaultKind::local;
+    unreachable_ = {kind, std::strerror(error), {}};
 }
 
 void Dial::on_events(std::uint32_t events) {
@@ -93,8 +117,8 @@ void Dial::on_events(std::uint32_t events) {
             if (error != 0) {
                 reactor_.remove(stream_.fd(), *this);
                 stream_.close();
-                if (next_ < addresses_.size()) return connect_next();
-                return fail(FaultKind::network, std::strerror(error));
+                note(error);
+                return connect_next();
             }
             if (!(events & EPOLLOUT)) return;
             connected();

@@ -46,6 +46,7 @@ class Dial final : public Watch {
 
   private:
     void connect_next();
+    void note(int error);  // of an address that could not be connected to
     void connected();
     void carry_out(Errand::Step& step);
     void read_on();
@@ -64,6 +65,8 @@ class Dial final : public Watch {
     Stage stage_ = Stage::resolving;
     std::vector<SocketAddress> addresses_;
     std::size_t next_ = 0;
+    Fault unreachable_{FaultKind::network, "no address", {}};  // if no address is left
+    bool asked_ = false;                                       // some address was
     Stream stream_;
     std::string out_, in_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for the resolver's late answers

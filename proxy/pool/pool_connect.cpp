@@ -100,8 +100,9 @@ void Pool::on_dialled(Attempts::iterator attempt, net::Dial::Result result) {
             retry_dial_.after(std::chrono::seconds(1));  // no outage: those we have serve on
             return;
         }
-        if (!result.reached) endpoint->seen_shut();
+        if (!result.reached && fault.kind != FaultKind::local) endpoint->seen_shut();
         endpoint->on_connect_failed(now, fault, begun);
+        if (fault.kind == FaultKind::local) return retry_dial_.after(std::chrono::milliseconds(250));
         if (fault.kind == FaultKind::misconfigured) {
             refuse_all(Refusal{Refusal::Reason::rejected_by_server, settings_->database,
                                fmt::format("{}: {}", endpoint->address(), fault.why), fault.native});

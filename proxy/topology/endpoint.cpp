@@ -11,6 +11,7 @@ resilience::Fault breaker_fault(FaultKind kind) {
     switch (kind) {
         case FaultKind::network:
         case FaultKind::protocol:
+        case FaultKind::local:  // not told to the breaker
             return resilience::Fault::network;
         case FaultKind::starting:
             return resilience::Fault::starting;
@@ -35,6 +36,8 @@ const char* result_of(const Fault* fault) {
             return "saturated";
         case FaultKind::misconfigured:
             return "rejected";
+        case FaultKind::local:
+            return "local";
     }
     return "unreachable";
 }
@@ -146,6 +149,14 @@ void Endpoint::tell(const std::optional<resilience::Transition>& transition) con
                 {"reason", transition->reason}});
 }
 
+void Endpoint::tell_local(TimePoint now, const Fault& fault) {
+    constexpr auto kQuiet = std::chrono::seconds(10);
+    if (now - last_local_ < kQuiet) return;
+    last_local_ = now;
+    log::warn("endpoint", "cannot connect for want of means of our own",
+              {{"endpoint", address_}, {"error", fault.why}});
+}
+
 void Endpoint::on_fault(TimePoint now, const std::string& why, resilience::Epoch begun) {
     with_breaker(now, [&] { return breaker_.on_failure(now, why, begun); });
 }
@@ -165,8 +176,12 @@ void Endpoint::on_connected() {
 }
 
 void Endpoint::on_connect_failed(TimePoint now, const Fault& fault, resilience::Epoch begun) {
-    with_breaker(now, [&] {
+    with_breaker(now, [&]() -> std::optional<resilience::Transition> {
         ++connects_[result_of(&fault)];
+        if (fault.kind == FaultKind::local) {
+            tell_local(now, fault);
+            return std::nullopt;
+        }
         return breaker_.on_connect_failed(now, fault.why, breaker_fault(fault.kind), begun);
     });
 }
@@ -181,8 +196,13 @@ std::optional<resilience::Permit> Endpoint::try_attempt(TimePoint now) {
 }
 
 void Endpoint::on_attempt(const resilience::Permit& permit, TimePoint now, const Fault* fault, bool dialled) {
-    with_breaker(now, [&] {
+    with_breaker(now, [&]() -> std::optional<resilience::Transition> {
         if (dialled) ++connects_[result_of(fault)];
+        if (fault && fault->kind == FaultKind::local) {
+            tell_local(now, *fault);
+            breaker_.give_back(permit);
+            return std::nullopt;
+        }
         if (!fault) return breaker_.on_probe_ok(permit, now);
         return breaker_.on_probe_failed(permit, now, fault->why, breaker_fault(fault->kind));
     });

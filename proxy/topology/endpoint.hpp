@@ -116,6 +116,7 @@ class Endpoint {
     template <class Change>
     void with_breaker(TimePoint now, Change&& change);
     void tell(const std::optional<resilience::Transition>& transition) const;
+    void tell_local(TimePoint now, const Fault& fault);  // now and then
 
     mutable std::mutex mutex_;
     const std::string database_, address_;
@@ -126,7 +127,7 @@ class Endpoint {
     std::map<std::string, std::uint64_t> connects_;
     std::uint64_t fed_ = 0;
     std::uint32_t slow_ = 0;  // of those not fed yet
-    TimePoint last_lost_{};
+    TimePoint last_lost_{}, last_local_{};
     std::function<void()> listener_;
     IdentityRef remembered_;
     std::atomic<bool> usable_{true}, suspect_{false}, shut_{false};

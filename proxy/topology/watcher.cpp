@@ -8,6 +8,7 @@ namespace {
 constexpr auto kLookAnyway = std::chrono::seconds(10);          // with no connection open, nobody else would notice
 constexpr int kWakes = 5;                                       // between two times it is found shut
 constexpr auto kBetweenLooks = std::chrono::milliseconds(200);  // however many connections are lost at once
+constexpr auto kOutOfMeans = std::chrono::milliseconds(250);    // no descriptor is left, say: others may close theirs
 }  // namespace
 
 Watcher::Watcher(net::Reactor& reactor, net::Resolver& resolver, EndpointRef endpoint,
@@ -37,14 +38,14 @@ void Watcher::schedule() {
     const auto now = reactor_.refresh_now();
     forget_when_stable();
     if (const auto next = endpoint_->next_attempt_at()) {
-        if (!dial_) due_.at(std::max(*next, now));
+        if (!dial_) due_.at(std::max({*next, now, not_before_}));
         if (!probe_due_.armed()) arm_probe();
         return;
     }
     probe_due_.cancel();
     if (dial_) return;
     if (suspicious_) {
-        due_.at(std::max(now, last_look_ + kBetweenLooks));
+        due_.at(std::max({now, last_look_ + kBetweenLooks, not_before_}));
     } else {
         due_.at(now + kLookAnyway);
     }
@@ -104,7 +105,13 @@ void Watcher::on_login(std::optional<resilience::Permit> permit, resilience::Epo
     const auto now = reactor_.refresh_now();
     const Fault* fault = result.fault ? &*result.fault : nullptr;
     forget_when_stable();
-    if (!result.reached) on_shut();
+    const bool local = fault && fault->kind == FaultKind::local;
+    if (local) {
+        not_before_ = now + kOutOfMeans;
+        suspicious_ = suspicious_ || !permit;
+    } else if (!result.reached) {
+        on_shut();
+    }
     if (!fault && state_) {
         const auto role = state_->role();
         if (role != UpstreamState::ServerRole::unknown)
@@ -163,7 +170,11 @@ void Watcher::probe() {
                                            [this](net::Dial::Result result) {
                                                finish(probing_);
                                                forget_when_stable();
-                                               result.fault ? on_shut() : on_accepted();
+                                               if (!result.fault) {
+                                                   on_accepted();
+                                               } else if (result.fault->kind != FaultKind::local) {
+                                                   on_shut();
+                                               }
                                                schedule();
                                            });
     probing_->start();

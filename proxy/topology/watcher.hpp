@@ -60,7 +60,7 @@ class Watcher {
     net::Stream stream_;                        // logged in, while pings close the breaker
     int wakes_left_ = 0;
     std::optional<net::TimePoint> calm_since_;  // closed, and not seen shut
-    net::TimePoint last_look_{};
+    net::TimePoint last_look_{}, not_before_{};
     bool suspicious_ = false;
 };
 
