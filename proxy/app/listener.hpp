@@ -1,4 +1,7 @@
 // A bound address: accepts clients and hands each to the worker with the fewest. Lives on the first worker.
+//
+// Clients may not take the last descriptors: servers and the health port need some too. One that got a descriptor of
+// the reserve waits here, and those after it in the backlog, until others have closed theirs.
 #pragma once
 
 #include <functional>
@@ -27,11 +30,17 @@ class Listener final : public net::Watch {
     const config::Listen& address() const { return address_; }
 
   private:
+    void accept_on();
+    void pause(const char* why);
+    bool admit_waiting();  // false: it must wait on
+
     config::Listen address_;
     std::function<void(int, bool)> on_client_;
     net::Reactor* reactor_ = nullptr;
     std::unique_ptr<net::Timer> pause_;
     int fd_ = -1;
+    int waiting_ = -1;  // a client, accepted with a descriptor of the reserve
+    net::TimePoint told_{};
     bool watching_ = false;
 };
 
