@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/stat.h>
@@ -12,6 +11,8 @@
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
+
+#include "proxy/net/resolver.hpp"
 
 namespace breakwater::net {
 namespace {
@@ -26,33 +27,9 @@ std::optional<SocketAddress> unix_address(const std::string& path) {
     return address;
 }
 
-Resolved look_up(const std::string& host, std::uint16_t port) {
-    addrinfo hints{};
-    hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = AI_ADDRCONFIG;
-    addrinfo* found = nullptr;
-    Resolved result;
-    int rc = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
-    if (rc != 0) {  // a machine with loopback only has no "configured" addresses
-        hints.ai_flags = 0;
-        rc = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found);
-    }
-    if (rc != 0) {
-        result.error = fmt::format("cannot resolve {}: {}", host, ::gai_strerror(rc));
-        return result;
-    }
-    for (const addrinfo* it = found; it; it = it->ai_next) {
-        SocketAddress address;
-        std::memcpy(&address.storage, it->ai_addr, it->ai_addrlen);
-        address.size = it->ai_addrlen;
-        result.addresses.push_back(address);
-    }
-    ::freeaddrinfo(found);
-    return result;
-}
-
 // Within one machine nothing is congested, and a host's modern default (BBR, which paces with timers) costs 3% of a
-// query's CPU there. Reno does next to nothing, is always there and always allowed; a kernel that refuses keeps its own.
+// query's CPU there. Reno does next to nothing, is always there and always allowed; a kernel that refuses keeps its
+// own.
 void without_congestion_control(int fd) { ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "reno", 4); }
 
 int bind_and_listen(const SocketAddress& address, const std::string& name) {
@@ -107,39 +84,6 @@ std::optional<SocketAddress> literal_address(const std::string& host, std::uint1
         return address;
     }
     return std::nullopt;
-}
-
-Resolver::Resolver() : thread_([this] { work(); }) {}
-
-Resolver::~Resolver() {
-    {
-        const std::lock_guard lock(mutex_);
-        stop_ = true;
-    }
-    there_is_work_.notify_one();
-    thread_.join();
-}
-
-void Resolver::resolve(std::string host, std::uint16_t port, Reactor& asker, std::function<void(Resolved)> answer) {
-    {
-        const std::lock_guard lock(mutex_);
-        questions_.push_back({std::move(host), port, &asker, std::move(answer)});
-    }
-    there_is_work_.notify_one();
-}
-
-void Resolver::work() {
-    std::unique_lock lock(mutex_);
-    for (;;) {
-        there_is_work_.wait(lock, [&] { return stop_ || !questions_.empty(); });
-        if (stop_) return;
-        const Question question = std::move(questions_.front());
-        questions_.erase(questions_.begin());
-        lock.unlock();
-        question.asker->post(
-            [answer = question.answer, resolved = look_up(question.host, question.port)] { answer(resolved); });
-        lock.lock();
-    }
 }
 
 int listen_tcp(const std::string& host, std::uint16_t port) {

@@ -1,17 +1,11 @@
-// Addresses to listen on and to connect to: `host:port` or `unix:/path`; name resolution off the workers' threads.
+// Addresses to listen on and to connect to: `host:port` or `unix:/path`.
 #pragma once
 
 #include <sys/socket.h>
 
-#include <condition_variable>
-#include <functional>
-#include <mutex>
+#include <cstdint>
 #include <optional>
 #include <string>
-#include <thread>
-#include <vector>
-
-#include "proxy/net/reactor.hpp"
 
 namespace breakwater::net {
 
@@ -25,36 +19,6 @@ struct SocketAddress {
 
 // A numeric address or a unix socket path (starts with '/'), without asking anybody; nullopt: it is a name.
 std::optional<SocketAddress> literal_address(const std::string& host, std::uint16_t port);
-
-struct Resolved {
-    std::vector<SocketAddress> addresses;
-    std::string error;  // when there are none
-};
-
-// getaddrinfo blocks, so one thread does it for all. Answers come back on the asker's reactor. Names are asked for anew
-// for each connection attempt: a failover that moves a DNS name is followed at once.
-class Resolver {
-  public:
-    Resolver();
-    ~Resolver();
-    Resolver(const Resolver&) = delete;
-    Resolver& operator=(const Resolver&) = delete;
-    void resolve(std::string host, std::uint16_t port, Reactor& asker, std::function<void(Resolved)> answer);
-
-  private:
-    struct Question {
-        std::string host;
-        std::uint16_t port;
-        Reactor* asker;
-        std::function<void(Resolved)> answer;
-    };
-    void work();
-    std::mutex mutex_;
-    std::condition_variable there_is_work_;
-    std::vector<Question> questions_;
-    bool stop_ = false;
-    std::thread thread_;
-};
 
 // A bound, listening socket; throws std::runtime_error saying what is wrong.
 int listen_tcp(const std::string& host, std::uint16_t port);

@@ -69,7 +69,8 @@ void Dial::start() {
     }
     resolver_.resolve(target_.host, target_.port, reactor_, [this, alive = alive_](Resolved resolved) {
         if (!*alive || stage_ == Stage::over) return;
-        if (resolved.addresses.empty()) return fail(FaultKind::network, resolved.error);
+        if (resolved.addresses.empty())
+            return fail(resolved.local ? FaultKind::local : FaultKind::network, resolved.error);
         addresses_ = std::move(resolved.addresses);
         connect_next();
     });

@@ -9,8 +9,8 @@
 #include <string>
 
 #include "protocols/core/errand.hpp"
-#include "proxy/net/address.hpp"
 #include "proxy/net/reactor.hpp"
+#include "proxy/net/resolver.hpp"
 #include "proxy/net/stream.hpp"
 
 namespace breakwater::net {
