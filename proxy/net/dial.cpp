@@ -32,10 +32,15 @@ Dial::Dial(Reactor& reactor, Resolver& resolver, DialTarget target, ErrandPtr er
       errand_(std::move(errand)),
       timeout_(timeout),
       done_(std::move(done)),
-      deadline_(reactor, [this] {
-          fail(FaultKind::network, stage_ == Stage::talking || stage_ == Stage::handshaking
-                                       ? "connected, but the server did not answer in time"
-                                       : "connecting timed out");
+      deadline_(reactor,
+                [this] {
+                    fail(FaultKind::network, stage_ == Stage::talking || stage_ == Stage::handshaking
+                                                 ? "connected, but the server did not answer in time"
+                                                 : "connecting timed out");
+                }),
+      share_(reactor, [this] {
+          note(ETIMEDOUT);
+          give_up_address();
       }) {}
 
 Dial::Dial(Reactor& reactor, Resolver& resolver, Stream stream, ErrandPtr errand, Duration timeout, Done done)
@@ -78,6 +83,7 @@ void Dial::start() {
 
 void Dial::connect_next() {
     stage_ = Stage::connecting;
+    share_.cancel();
     while (next_ < addresses_.size()) {
         const SocketAddress& address = addresses_[next_++];
         const int fd = ::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -94,7 +100,10 @@ void Dial::connect_next() {
             continue;
         }
         if (!reactor_.add(fd, *this)) return fail(kind_of(errno), std::strerror(errno));
-        if (!pending) connected();
+        if (!pending) return connected();
+        // One that swallows packets must not cost those after it their chance.
+        const auto left = static_cast<Duration::rep>(addresses_.size() - next_ + 1);
+        if (left > 1) share_.after((deadline_.when() - reactor_.now()) / left);
         return;
     }
     fail(unreachable_.kind, std::move(unreachable_.why));
@@ -116,10 +125,8 @@ void Dial::on_events(std::uint32_t events) {
             socklen_t size = sizeof error;
             ::getsockopt(stream_.fd(), SOL_SOCKET, SO_ERROR, &error, &size);
             if (error != 0) {
-                reactor_.remove(stream_.fd(), *this);
-                stream_.close();
                 note(error);
-                return connect_next();
+                return give_up_address();
             }
             if (!(events & EPOLLOUT)) return;
             connected();
@@ -155,7 +162,14 @@ void Dial::on_events(std::uint32_t events) {
     }
 }
 
+void Dial::give_up_address() {
+    reactor_.remove(stream_.fd(), *this);
+    stream_.close();
+    connect_next();
+}
+
 void Dial::connected() {
+    share_.cancel();
     stage_ = Stage::talking;
     if (!errand_) {
         Result result;
@@ -237,6 +251,7 @@ void Dial::finish(Result result) {
     result.reached = !connecting();
     stage_ = Stage::over;
     deadline_.cancel();
+    share_.cancel();
     const Done done = std::move(done_);
     done(std::move(result));
 }

@@ -47,6 +47,7 @@ class Dial final : public Watch {
   private:
     void connect_next();
     void note(int error);  // of an address that could not be connected to
+    void give_up_address();
     void connected();
     void carry_out(Errand::Step& step);
     void read_on();
@@ -62,6 +63,7 @@ class Dial final : public Watch {
     Duration timeout_;
     Done done_;
     Timer deadline_;
+    Timer share_;  // of the time left, while there are further addresses
     Stage stage_ = Stage::resolving;
     std::vector<SocketAddress> addresses_;
     std::size_t next_ = 0;
