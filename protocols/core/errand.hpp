@@ -46,6 +46,8 @@ class Errand {
         (void)binding;
         (void)step;
     }
+    // The TLS handshake failed. True: it begins again, without TLS, on a fresh connection to the same server.
+    virtual bool without_tls() { return false; }
     // The server closed the connection. The default is a failure.
     virtual void eof(Step& step) {
         step.status = Status::failed;

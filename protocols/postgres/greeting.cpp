@@ -85,6 +85,13 @@ void Greeting::tls_ready(std::string_view binding, Out& out) {
     send_startup(out);
 }
 
+bool Greeting::without_tls() {
+    if (params_.tls != Tls::prefer || state_ != State::tls) return false;
+    params_.tls = Tls::disable;
+    state_ = State::fresh;
+    return true;
+}
+
 void Greeting::send_startup(Out& out) {
     std::vector<Setting> parameters{{"user", params_.user}};
     if (!params_.database.empty()) parameters.push_back({"database", params_.database});

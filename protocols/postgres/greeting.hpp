@@ -3,6 +3,7 @@
 //
 //   ssl_answer -> (tls) -> authenticating -> sasl_first -> sasl_final -> answered -> settling -> done
 //        \________________________^                                          failed, from anywhere
+//   tls -> fresh, when the handshake fails and may
 #pragma once
 
 #include <functional>
@@ -62,6 +63,8 @@ class Greeting {
     // The one byte that answers an SSLRequest. The caller sees to it that nothing was sent along with it.
     void hear_ssl_answer(char answer, Out& out);
     void tls_ready(std::string_view binding, Out& out);  // binding: tls-server-end-point data, may be empty
+    // The handshake failed. As libpq has it, `prefer` then does without, on a fresh connection; the others never do.
+    bool without_tls();
     void hear(char type, std::string_view body, Out& out);
     void hear_hopeless(char type, Out& out);  // a message with a length below 4 or above max_body()
     // The longest body the next message may have.
@@ -111,6 +114,7 @@ class GreetingErrand final : public Errand {
     void begin(Step& step) override;
     std::size_t hear(ByteView bytes, Step& step) override;
     void tls_ready(ByteView binding, Step& step) override;
+    bool without_tls() override { return greeting_.without_tls(); }
 
   private:
     void carry(Greeting::Out& out, Step& step);

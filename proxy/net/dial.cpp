@@ -137,6 +137,12 @@ void Dial::on_events(std::uint32_t events) {
         case Stage::handshaking: {
             const Io::Status status = stream_.handshake();
             if (status == Io::Status::again) return;
+            if (status != Io::Status::ok && errand_->without_tls()) {
+                in_.clear();
+                out_.clear();
+                --next_;  // the same address
+                return give_up_address();
+            }
             if (status != Io::Status::ok) {
                 // A certificate that does not verify is no outage; a connection lost in the handshake is.
                 const bool verify = !stream_.tls_error().empty();
