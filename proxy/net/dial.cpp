@@ -143,13 +143,7 @@ void Dial::on_events(std::uint32_t events) {
                 --next_;  // the same address
                 return give_up_address();
             }
-            if (status != Io::Status::ok) {
-                // A certificate that does not verify is no outage; a connection lost in the handshake is.
-                const bool verify = !stream_.tls_error().empty();
-                return fail(
-                    verify ? FaultKind::misconfigured : FaultKind::network,
-                    verify ? fmt::format("TLS: {}", stream_.tls_error()) : "connection lost in the TLS handshake");
-            }
+            if (status != Io::Status::ok) return fail_tls("connection lost in the TLS handshake");
             stage_ = Stage::talking;
             Errand::Step step;
             errand_->tls_ready(stream_.channel_binding(), step);
@@ -196,6 +190,8 @@ void Dial::read_on() {
         const Io io = stream_.read(buffer, sizeof buffer);
         if (io.status == Io::Status::again) return;
         Errand::Step step;
+        if (io.status == Io::Status::error && stream_.tls_misconfigured())
+            return fail_tls({});  // told late, by TLS 1.3
         if (io.status != Io::Status::ok) {
             errand_->eof(step);
             return carry_out(step);
@@ -250,6 +246,13 @@ void Dial::fail(FaultKind kind, std::string why, std::string native) {
         stream_.close();
     }
     finish(std::move(result));
+}
+
+// A certificate that is not accepted is no outage; a connection lost in the handshake is.
+void Dial::fail_tls(std::string lost) {
+    const std::string error = stream_.tls_error();
+    fail(stream_.tls_misconfigured() ? FaultKind::misconfigured : FaultKind::network,
+         error.empty() ? std::move(lost) : fmt::format("TLS: {}", error));
 }
 
 void Dial::finish(Result result) {

@@ -53,6 +53,7 @@ class Dial final : public Watch {
     void read_on();
     void flush();
     void fail(FaultKind kind, std::string why, std::string native = {});
+    void fail_tls(std::string lost);  // `lost`: why, when TLS itself says nothing
     void finish(Result result);
 
     enum class Stage : std::uint8_t { resolving, connecting, talking, handshaking, over };

@@ -16,6 +16,25 @@ namespace breakwater::net {
 
 namespace {
 constexpr std::size_t kJoin = 2048;
+
+bool about_certificates_or_version(int reason) {
+    switch (reason) {
+        case SSL_R_CERTIFICATE_VERIFY_FAILED:
+        case SSL_R_UNSUPPORTED_PROTOCOL:
+        case SSL_R_SSLV3_ALERT_NO_CERTIFICATE:
+        case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
+        case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
+        case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
+        case SSL_R_SSLV3_ALERT_CERTIFICATE_EXPIRED:
+        case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
+        case SSL_R_TLSV1_ALERT_UNKNOWN_CA:
+        case SSL_R_TLSV1_ALERT_PROTOCOL_VERSION:
+        case SSL_R_TLSV13_ALERT_CERTIFICATE_REQUIRED:
+            return true;
+        default:
+            return false;
+    }
+}
 }  // namespace
 
 Stream& Stream::operator=(Stream&& other) noexcept {
@@ -24,6 +43,7 @@ Stream& Stream::operator=(Stream&& other) noexcept {
         fd_ = std::exchange(other.fd_, -1);
         ssl_ = std::move(other.ssl_);
         tls_error_ = std::move(other.tls_error_);
+        tls_misconfigured_ = other.tls_misconfigured_;
     }
     return *this;
 }
@@ -139,6 +159,7 @@ Io Stream::tls_status(int result) {
             if (ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING) return {Io::Status::eof, 0, true};
             const char* reason = ERR_reason_error_string(code);
             tls_error_ = reason ? reason : "TLS error";
+            tls_misconfigured_ = about_certificates_or_version(ERR_GET_REASON(code));
             SSL_set_quiet_shutdown(ssl_.get(), 1);
             return {Io::Status::error, 0, true};
         }
@@ -192,7 +213,10 @@ Io::Status Stream::handshake() {
     const Io io = tls_status(r);
     if (io.status == Io::Status::error) {
         const long verified = SSL_get_verify_result(ssl_.get());
-        if (verified != X509_V_OK) tls_error_ = X509_verify_cert_error_string(verified);
+        if ((SSL_get_verify_mode(ssl_.get()) & SSL_VERIFY_PEER) && verified != X509_V_OK) {
+            tls_error_ = X509_verify_cert_error_string(verified);
+            tls_misconfigured_ = true;
+        }
     }
     return io.status;
 }

@@ -53,6 +53,9 @@ class Stream {
     Io::Status handshake();
     bool alpn_agreed() const;
     std::string tls_error() const { return tls_error_; }
+    // The error will be the same next time: whom we show our certificate, or who shows us his, does not accept it, or
+    // there is no common version. Everything else may be the network's doing, or a server's on its way up or down.
+    bool tls_misconfigured() const { return tls_misconfigured_; }
     // tls-server-end-point channel binding of the server's certificate (RFC 5929 4.1); empty when there is none.
     std::string channel_binding() const;
 
@@ -62,6 +65,7 @@ class Stream {
     int fd_ = -1;
     SslPtr ssl_;
     std::string tls_error_;
+    bool tls_misconfigured_ = false;
 };
 
 }  // namespace breakwater::net
