@@ -1,8 +1,6 @@
-// Who waits and who is served; pool_connect.cpp makes connections, pool_return.cpp takes them back, pool_workers.cpp
-// hands them to other workers.
+// Who waits and who is served; pool_hold.cpp says how long, pool_connect.cpp makes connections, pool_return.cpp takes
+// them back, pool_workers.cpp hands them to other workers.
 #include "proxy/pool/pool.hpp"
-
-#include <fmt/format.h>
 
 #include <algorithm>
 
@@ -171,112 +169,6 @@ void Pool::pump() {
     if (!beg()) grow();
     if (!deadline_.armed()) arm_deadline();
     if (const auto next = release_.next_at(context_.reactor.now()); paced_ && next) pace_.at(*next);
-}
-
-// ---------------------------------------------------------------------------------------------------- holding
-
-void Pool::update_holds() {
-    if (waiters_.empty()) return;
-    const bool usable = pick_endpoint() != nullptr;
-    const TimePoint now = context_.reactor.now();
-    // Whatever made an endpoint usable (its breaker, a reload, a new role): the flow must begin, or nobody is ever let
-    // go.
-    if (usable && paced_) release_.start(now);
-    if (held_here_ == (usable ? 0 : waiters_.size())) return;  // thousands may wait: not all are looked at each time
-    deadline_.cancel();                                        // theirs change: pump sets it anew
-    std::vector<std::pair<Waiter*, Refusal>> refused;
-    for (Waiter* waiter : waiters_) {
-        if (usable && waiter->held_) {
-            waiter->held_ = false;
-            --held_here_;
-            shared_->holding--;
-            context_.hold.leave(waiter->held_bytes_);
-            waiter->deadline_ =
-                settings_->queue_timeout.count() > 0 ? now + settings_->queue_timeout : TimePoint::max();
-        } else if (!usable && !waiter->held_) {
-            waiter->held_bytes_ = waiter->held_bytes();
-            if (settings_->hold_timeout.count() <= 0) {
-                refused.emplace_back(waiter, Refusal{Refusal::Reason::unavailable,
-                                                     settings_->database,
-                                                     "no usable endpoint, and holding is off",
-                                                     {}});
-            } else if (!context_.hold.try_enter(waiter->held_bytes_)) {
-                refused.emplace_back(waiter, Refusal{Refusal::Reason::overloaded,
-                                                     settings_->database,
-                                                     "no usable endpoint, and the hold queue is full",
-                                                     {}});
-            } else {
-                waiter->held_ = waiter->was_held_ = true;
-                ++held_here_;
-                shared_->holding++;
-                waiter->deadline_ = now + settings_->hold_timeout;
-            }
-        }
-    }
-    for (auto& [waiter, refusal] : refused) refuse(*waiter, std::move(refusal));
-}
-
-void Pool::arm_deadline() {
-    TimePoint first = TimePoint::max();
-    for (const Waiter* waiter : waiters_) first = std::min(first, waiter->deadline_);
-    if (first == TimePoint::max()) return deadline_.cancel();
-    // Not finer than 10 ms: thousands of waiters would re-arm it for each of them.
-    if (!deadline_.armed() || deadline_.when() > first + std::chrono::milliseconds(10)) deadline_.at(first);
-}
-
-void Pool::check_deadlines() {
-    const TimePoint now = context_.reactor.now();
-    std::vector<Waiter*> late;
-    for (Waiter* waiter : waiters_)
-        if (waiter->deadline_ <= now) late.push_back(waiter);
-    for (Waiter* waiter : late) {
-        if (!waiter->place_) continue;  // gone through an earlier one's callback
-        Refusal refusal{Refusal::Reason::overloaded, settings_->database, {}, {}};
-        const double seconds = std::chrono::duration<double>(now - waiter->since_).count();
-        if (waiter->held_) {
-            refusal.reason = Refusal::Reason::unavailable;
-            std::string last;
-            for (const auto& endpoint : settings_->endpoints)
-                last += fmt::format("; {}: {}", endpoint->address(), endpoint->view(now).breaker.last_error);
-            refusal.why = fmt::format("no usable endpoint for {:.1f} s{}", seconds, last);
-            context_.hold_expired();
-        } else {
-            refusal.why = fmt::format("waited {:.1f} s for one of {} connections", seconds, settings_->max_size);
-        }
-        refuse(*waiter, std::move(refusal));
-    }
-    publish();
-    if (!waiters_.empty()) arm_deadline();
-}
-
-void Pool::refuse(Waiter& waiter, Refusal refusal) {
-    const Duration waited = context_.reactor.now() - waiter.since_;
-    const bool held = waiter.was_held_;
-    dequeue(waiter);
-    context_.waited(waited, held);
-    waiter.on_refusal(refusal);
-}
-
-void Pool::refuse_all(const Refusal& refusal) {
-    while (!waiters_.empty()) refuse(*waiters_.front(), refusal);
-    publish();
-}
-
-TimePoint Pool::oldest_hold() const {
-    for (const Waiter* waiter : waiters_)
-        if (waiter->held_) return waiter->since_;
-    return TimePoint::max();
-}
-
-void Pool::on_endpoint_change() {
-    if (!pick_endpoint()) {
-        paced_ = true;
-        release_.stop();
-        pace_.cancel();
-    } else if (paced_) {
-        release_.start(context_.reactor.now());
-    }
-    schedule_pump();
 }
 
 }  // namespace breakwater::pool

@@ -161,6 +161,7 @@ class Pool {
     bool beg();                          // ask a worker with idle upstreams for one, or for the places of useless ones
     void give(std::size_t to, std::size_t wanted);  // the answer to that
     void update_holds();
+    void look_for_primary();
     void check_deadlines();
     void arm_deadline();
 
@@ -175,6 +176,7 @@ class Pool {
     net::Timer deadline_, retry_dial_;
     std::uint32_t users_ = 0;
     std::size_t held_here_ = 0;  // of waiters_
+    TimePoint last_search_{};
     bool pump_scheduled_ = false;
     bool paced_ = false;           // after an outage, until the queue is empty again
     resilience::Release release_;  // one canary, then 2, 4, 8, ...

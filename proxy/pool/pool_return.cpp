@@ -176,6 +176,7 @@ void Pool::housekeep() {
         take_place(std::min(settings_->min_idle, settings_->max_size))) {
         dial(endpoint);
     }
+    if (held_here_ > 0) look_for_primary();
     if (!waiters_.empty()) schedule_pump();
 }
 

@@ -104,6 +104,14 @@ IdentityRef Endpoint::remembered() const {
 
 void Endpoint::suspect() {
     suspect_ = true;
+    call_listener();
+}
+
+void Endpoint::set_role(Role role) {
+    if (role_.exchange(role, std::memory_order_relaxed) != role) call_listener();
+}
+
+void Endpoint::call_listener() {
     std::function<void()> listener;
     {
         const std::lock_guard lock(mutex_);

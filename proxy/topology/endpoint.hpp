@@ -87,7 +87,7 @@ class Endpoint {
     // Somebody tries to log in like this: better for the watcher than nobody.
     void suggest(const IdentityRef& identity);
 
-    void set_role(Role role) { role_.store(role, std::memory_order_relaxed); }
+    void set_role(Role role);  // told like a transition: it decides who may serve
     Role role() const { return role_.load(std::memory_order_relaxed); }
 
     // A connection was lost: the watcher finds out now, not at its next turn, whether the server is still there.
@@ -116,6 +116,7 @@ class Endpoint {
     template <class Change>
     void with_breaker(TimePoint now, Change&& change);
     void tell(const std::optional<resilience::Transition>& transition) const;
+    void call_listener();
     void tell_local(TimePoint now, const Fault& fault);  // now and then
 
     mutable std::mutex mutex_;
