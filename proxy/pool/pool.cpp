@@ -75,8 +75,7 @@ Upstream* Pool::acquire(Waiter& waiter, const Upstream* liked) {
     }
     waiter.ticket_ = shared_->tickets.fetch_add(1);
     waiter.since_ = context_.reactor.now();
-    waiter.deadline_ =
-        settings_->queue_timeout.count() > 0 ? waiter.since_ + settings_->queue_timeout : TimePoint::max();
+    begin_phase(waiter, false);
     waiter.place_ = waiters_.insert(waiters_.end(), &waiter);
     shared_->waiting++;
     if (deadline_.armed() && waiter.deadline_ < deadline_.when()) deadline_.at(waiter.deadline_);
@@ -94,6 +93,7 @@ void Pool::forget(Waiter& waiter) {
 void Pool::dequeue(Waiter& waiter) {
     waiters_.erase(*waiter.place_);
     waiter.place_.reset();
+    end_phase(waiter);
     shared_->waiting--;
     if (waiter.held_) {
         waiter.held_ = false;

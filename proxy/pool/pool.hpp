@@ -62,13 +62,17 @@ class Waiter : public Holder {
 
   protected:
     virtual ~Waiter() = default;
+    // What follows is another request: it may wait as long as any. One that is sent again has waited already.
+    void renew_patience() { spent_held_ = spent_queued_ = {}; }
 
   private:
     friend class Pool;
     std::optional<std::list<Waiter*>::iterator> place_;
     std::uint64_t ticket_ = 0;
     TimePoint since_{}, deadline_{};
-    bool held_ = false;  // it counts in the hold queue now
+    TimePoint phase_since_{};                   // held, or queued, since
+    Duration spent_held_{0}, spent_queued_{0};  // in the phases before this one
+    bool held_ = false;                         // it counts in the hold queue now
     bool was_held_ = false;
     std::size_t held_bytes_ = 0;
 };
@@ -162,6 +166,8 @@ class Pool {
     void give(std::size_t to, std::size_t wanted);  // the answer to that
     void update_holds();
     void look_for_primary();
+    void begin_phase(Waiter& waiter, bool held) const;
+    void end_phase(Waiter& waiter) const;
     void check_deadlines();
     void arm_deadline();
 

@@ -21,12 +21,12 @@ void Pool::update_holds() {
     std::vector<std::pair<Waiter*, Refusal>> refused;
     for (Waiter* waiter : waiters_) {
         if (usable && waiter->held_) {
+            end_phase(*waiter);
             waiter->held_ = false;
             --held_here_;
             shared_->holding--;
             context_.hold.leave(waiter->held_bytes_);
-            waiter->deadline_ =
-                settings_->queue_timeout.count() > 0 ? now + settings_->queue_timeout : TimePoint::max();
+            begin_phase(*waiter, false);
         } else if (!usable && !waiter->held_) {
             waiter->held_bytes_ = waiter->held_bytes();
             if (settings_->hold_timeout.count() <= 0) {
@@ -40,15 +40,32 @@ void Pool::update_holds() {
                                                      "no usable endpoint, and the hold queue is full",
                                                      {}});
             } else {
+                end_phase(*waiter);
                 waiter->held_ = waiter->was_held_ = true;
                 ++held_here_;
                 shared_->holding++;
-                waiter->deadline_ = now + settings_->hold_timeout;
+                begin_phase(*waiter, true);
             }
         }
     }
     if (held_here_ > 0) look_for_primary();
     for (auto& [waiter, refusal] : refused) refuse(*waiter, std::move(refusal));
+}
+
+// A server that comes and goes makes them wait no longer: what was spent is spent.
+void Pool::begin_phase(Waiter& waiter, bool held) const {
+    waiter.phase_since_ = context_.reactor.now();
+    if (held) {
+        waiter.deadline_ = waiter.phase_since_ + (settings_->hold_timeout - waiter.spent_held_);
+    } else if (settings_->queue_timeout.count() > 0) {
+        waiter.deadline_ = waiter.phase_since_ + (settings_->queue_timeout - waiter.spent_queued_);
+    } else {
+        waiter.deadline_ = TimePoint::max();
+    }
+}
+
+void Pool::end_phase(Waiter& waiter) const {
+    (waiter.held_ ? waiter.spent_held_ : waiter.spent_queued_) += context_.reactor.now() - waiter.phase_since_;
 }
 
 // One of the others may have been promoted: asked at once, and again about every second while somebody is held.

@@ -101,6 +101,7 @@ void Session::carry_out() {
 void Session::request_begins() {
     if (request_running_) return;
     arm_deadline();
+    renew_patience();
     request_running_ = true;
     request_start_ = worker_.reactor().now();
 }
