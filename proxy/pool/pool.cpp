@@ -39,10 +39,10 @@ Pool::~Pool() {
     shared_->per_worker[context_.worker].oldest = kNobodyWaits;
     for (Attempt& attempt : dials_) {
         attempt.endpoint->connecting--;
-        shared_->total--;
+        give_up_place();
     }
     for (const Attempt& attempt : errands_)
-        if (attempt.upstream) shared_->total--;
+        if (attempt.upstream) give_up_place();
     while (!all_.empty()) destroy(*all_.begin()->first);
 }
 

@@ -40,7 +40,7 @@ using SettingsRef = std::shared_ptr<const PoolSettings>;
 
 constexpr std::uint64_t kNobodyWaits = ~std::uint64_t{0};
 
-struct PoolShared {
+struct PoolShared : std::enable_shared_from_this<PoolShared> {
     explicit PoolShared(std::size_t workers) : per_worker(workers) {}
     struct alignas(64) PerWorker {
         std::atomic<std::uint64_t> oldest{kNobodyWaits};  // ticket of its longest waiter
@@ -77,6 +77,8 @@ class Waiter : public Holder {
     std::size_t held_bytes_ = 0;
 };
 
+using Post = std::function<void(std::size_t worker, std::function<void()>)>;  // a letter to another worker
+
 // What a pool needs of its worker, and where it tells what happened.
 struct PoolContext {
     net::Reactor& reactor;
@@ -84,7 +86,7 @@ struct PoolContext {
     Protocol* protocol;           // a reload may replace it
     resilience::HoldQueue& hold;  // of the database, all workers
     std::size_t worker = 0;
-    std::function<void(std::size_t worker, std::function<void()>)> post;  // to another worker
+    Post post;
     std::function<void(Duration waited, bool held)> waited;
     std::function<void()> hold_expired;
     bool draining = false;
@@ -147,7 +149,9 @@ class Pool {
     void schedule_pump();
     std::uint64_t allowance() const;
     bool take_place(std::uint32_t limit);  // in shared_->total
-    void give_up_place();
+    void give_up_place() { give_up_place(*shared_, context_.worker, context_.post); }
+    // A static one, since the pool may have gone meanwhile.
+    static void give_up_place(PoolShared& shared, std::size_t worker, const Post& post);
     void grow();
     void dial(const topology::EndpointRef& endpoint);
     void on_dialled(Attempts::iterator attempt, net::Dial::Result result);
@@ -160,7 +164,10 @@ class Pool {
     void dequeue(Waiter& waiter);
     void refuse(Waiter& waiter, Refusal refusal);
     void refuse_all(const Refusal& refusal);
-    void publish();                      // the longest waiter's ticket, for the other workers
+    void publish();  // the longest waiter's ticket, for the other workers
+    std::uint64_t oldest_ticket() const;
+    static std::optional<std::size_t> older_elsewhere(const PoolShared& shared, std::size_t worker,
+                                                      std::uint64_t ticket);
     bool hand_over(Upstream& upstream);  // to a worker whose waiter is older
     bool beg();                          // ask a worker with idle upstreams for one, or for the places of useless ones
     void give(std::size_t to, std::size_t wanted);  // the answer to that

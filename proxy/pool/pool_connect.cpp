@@ -18,24 +18,6 @@ bool Pool::take_place(std::uint32_t limit) {
     return true;
 }
 
-void Pool::give_up_place() {
-    shared_->total--;
-    // Whoever has waited longest may connect in its stead; on another worker nobody else would tell it.
-    if (shared_->per_worker.size() < 2) return;
-    std::uint64_t oldest = waiters_.empty() ? kNobodyWaits : waiters_.front()->ticket_;
-    std::size_t to = context_.worker;
-    for (std::size_t w = 0; w < shared_->per_worker.size(); ++w) {
-        const std::uint64_t ticket = shared_->per_worker[w].oldest.load();
-        if (w == context_.worker || ticket >= oldest) continue;
-        oldest = ticket;
-        to = w;
-    }
-    if (to == context_.worker) return;
-    context_.post(to, [shared = shared_, to] {
-        if (Pool* pool = shared->per_worker[to].pool.load()) pool->schedule_pump();
-    });
-}
-
 // Idle upstreams of an endpoint that cannot serve are kept for its return, but not in the way of one that can.
 bool Pool::give_up_useless() {
     const auto useless =
@@ -54,7 +36,7 @@ void Pool::grow() {
         if (!take_place(settings_->max_size) && !(give_up_useless() && take_place(settings_->max_size))) return;
         TimePoint when{};
         if (!endpoint->may_connect(context_.reactor.now(), &when)) {
-            shared_->total--;
+            give_up_place();
             retry_dial_.at(when);
             return;
         }
@@ -91,7 +73,7 @@ void Pool::on_dialled(Attempts::iterator attempt, net::Dial::Result result) {
     dials_.erase(attempt);
 
     if (result.fault) {
-        shared_->total--;
+        give_up_place();
         const Fault& fault = *result.fault;
         // What was wrong with the former password or server says nothing about those of now.
         if (fault.kind == FaultKind::misconfigured && epoch != settings_->epoch) return schedule_pump();
@@ -115,7 +97,7 @@ void Pool::on_dialled(Attempts::iterator attempt, net::Dial::Result result) {
     if (role != UpstreamState::ServerRole::unknown)
         endpoint->set_role(role == UpstreamState::ServerRole::primary ? Role::primary : Role::replica);
     if (endpoint->role() == Role::replica && settings_->endpoints.size() > 1) {
-        shared_->total--;  // not the one we look for: the next endpoint is asked
+        give_up_place();  // not the one we look for: the next endpoint is asked
         return schedule_pump();
     }
     auto upstream = std::make_unique<Upstream>();

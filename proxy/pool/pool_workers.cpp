@@ -10,36 +10,52 @@ namespace breakwater::pool {
 using topology::EndpointRef;
 using topology::Role;
 
+std::uint64_t Pool::oldest_ticket() const { return waiters_.empty() ? kNobodyWaits : waiters_.front()->ticket_; }
+
 void Pool::publish() {
     if (shared_->per_worker.size() < 2) return;
-    shared_->per_worker[context_.worker].oldest.store(waiters_.empty() ? kNobodyWaits : waiters_.front()->ticket_);
+    shared_->per_worker[context_.worker].oldest.store(oldest_ticket());
+}
+
+// Another worker whose longest waiter came before `ticket`: the one that came first of all.
+std::optional<std::size_t> Pool::older_elsewhere(const PoolShared& shared, std::size_t worker, std::uint64_t ticket) {
+    std::optional<std::size_t> found;
+    for (std::size_t w = 0; w < shared.per_worker.size(); ++w) {
+        const std::uint64_t other = shared.per_worker[w].oldest.load();
+        if (w == worker || other >= ticket) continue;
+        ticket = other;
+        found = w;
+    }
+    return found;
+}
+
+// Whoever has waited longest may connect in its stead; on another worker nobody else would tell it.
+void Pool::give_up_place(PoolShared& shared, std::size_t worker, const Post& post) {
+    shared.total--;
+    if (const auto to = older_elsewhere(shared, worker, shared.per_worker[worker].oldest.load())) {
+        post(*to, [alive = shared.shared_from_this(), to = *to] {
+            if (Pool* pool = alive->per_worker[to].pool.load()) pool->schedule_pump();
+        });
+    }
 }
 
 bool Pool::hand_over(Upstream& upstream) {
     if (shared_->per_worker.size() < 2 || !serves(*upstream.endpoint)) return false;
-    std::uint64_t oldest = waiters_.empty() ? kNobodyWaits : waiters_.front()->ticket_;
-    std::size_t to = context_.worker;
-    for (std::size_t w = 0; w < shared_->per_worker.size(); ++w) {
-        const std::uint64_t ticket = shared_->per_worker[w].oldest.load();
-        if (w != context_.worker && ticket < oldest) {
-            oldest = ticket;
-            to = w;
-        }
-    }
-    if (to == context_.worker) return false;
+    const auto older = older_elsewhere(*shared_, context_.worker, oldest_ticket());
+    if (!older) return false;
+    const std::size_t to = *older;
     // Claimed: nobody else sends one for the same waiter. That worker publishes again when it has looked.
-    if (!shared_->per_worker[to].oldest.compare_exchange_strong(oldest, kNobodyWaits)) return false;
+    std::uint64_t ticket = shared_->per_worker[to].oldest.load();
+    if (ticket >= oldest_ticket() || !shared_->per_worker[to].oldest.compare_exchange_strong(ticket, kNobodyWaits))
+        return false;
     const auto found = all_.find(&upstream);
     auto parcel = std::make_shared<std::unique_ptr<Upstream>>(std::move(found->second));
     all_.erase(found);
     context_.reactor.remove(upstream.stream.fd(), upstream);
     upstream.pool = nullptr;
-    context_.post(to, [shared = shared_, parcel, to] {
+    context_.post(to, [shared = shared_, parcel, to, post = context_.post] {
         Pool* pool = shared->per_worker[to].pool.load();
-        if (!pool) {
-            shared->total--;
-            return;
-        }
+        if (!pool) return give_up_place(*shared, to, post);
         pool->begged_ = false;
         pool->adopt(std::move(*parcel));
         pool->schedule_pump();
