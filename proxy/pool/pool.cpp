@@ -67,7 +67,8 @@ bool Pool::serves(const topology::Endpoint& endpoint) const {
 
 Upstream* Pool::acquire(Waiter& waiter, const Upstream* liked) {
     waiter.was_held_ = false;
-    if (waiters_.empty() && !paced_) {
+    // Those who wait on other workers came before: what is idle here is theirs (see pump).
+    if (waiters_.empty() && !paced_ && shared_->waiting.load(std::memory_order_relaxed) == 0) {
         if (Upstream* upstream = take_idle(liked)) {
             grant(waiter, *upstream);
             return upstream;
@@ -150,6 +151,7 @@ void Pool::pump() {
     while (!waiters_.empty() && allowance() > 0) {
         Upstream* upstream = take_idle(nullptr);
         if (!upstream) break;
+        if (hand_over(*upstream)) continue;  // somebody elsewhere has waited longer
         Waiter& waiter = *waiters_.front();
         const Duration waited = context_.reactor.now() - waiter.since_;
         dequeue(waiter);
