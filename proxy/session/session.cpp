@@ -97,9 +97,8 @@ void Session::pump() {
     }
     pumping_ = false;
     if (phase_ != Phase::open) return;
-    const bool more = (lease_ && lease_->readable && !client_blocked()) ||
-                      ((client_readable_ || in_is_fresh_) && conversation_->listening() && !waiting_ &&
-                       !upstream_blocked() && !client_blocked());
+    const bool more =
+        (lease_ && lease_->readable && !client_blocked()) || ((client_readable_ || in_is_fresh_) && may_read_client());
     if (more) {
         worker_.reactor().next_turn([&worker = worker_, id = id_] {
             if (Session* self = worker.find(id)) self->pump();
@@ -110,7 +109,7 @@ void Session::pump() {
 // ---------------------------------------------------------------------------------------------------- reading
 
 bool Session::read_client() {
-    if (waiting_ || client_blocked() || upstream_blocked() || !conversation_->listening()) return false;
+    if (!may_read_client()) return false;
     if (in_is_fresh_) {
         in_is_fresh_ = false;
         std::string bytes;
@@ -227,7 +226,7 @@ void Session::feed_client(ByteView bytes, std::string* owner) {
         }
         if (refeed_ && !waiting_) continue;  // a server came at once: the same bytes again
         if (bytes.empty()) break;
-        if (waiting_ || !conversation_->listening() || upstream_blocked() || client_blocked()) {
+        if (!may_read_client()) {
             in_is_fresh_ = true;
             keep(bytes, owner);
             break;

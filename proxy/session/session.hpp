@@ -70,6 +70,12 @@ class Session final : public net::Watch, public pool::Waiter {
     void begin_tls();
     bool client_blocked() const { return !out_.empty(); }
     bool upstream_blocked() const { return lease_ && !lease_->out.empty(); }
+    // Our own cancel, for a deadline, may arrive after the statement is over: it must not meet this client's next one.
+    bool cancel_on_its_way() const { return overdue_ && lease_ && lease_->cancels > 0; }
+    bool may_read_client() const {
+        return !waiting_ && !client_blocked() && !upstream_blocked() && !cancel_on_its_way() &&
+               conversation_->listening();
+    }
 
     Worker& worker_;
     Database& database_;

@@ -106,7 +106,9 @@ void Session::over_deadline() {
     carry_out();
     if (!lease_) return;
     deadline_->after(lease_->endpoint->settings().connect_timeout);  // a server that hears nothing any more
-    pool_->cancel(*lease_, {});
+    pool_->cancel(*lease_, [&worker = worker_, id = id_] {
+        if (Session* self = worker.find(id)) self->pump();
+    });
 }
 
 bool Session::has_key(const CancelKey& key) const {
