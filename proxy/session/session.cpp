@@ -99,11 +99,13 @@ void Session::pump() {
     if (phase_ != Phase::open) return;
     const bool more =
         (lease_ && lease_->readable && !client_blocked()) || ((client_readable_ || in_is_fresh_) && may_read_client());
-    if (more) {
-        worker_.reactor().next_turn([&worker = worker_, id = id_] {
-            if (Session* self = worker.find(id)) self->pump();
-        });
-    }
+    if (!more || std::exchange(turn_queued_, true)) return;
+    worker_.reactor().next_turn([&worker = worker_, id = id_] {
+        Session* self = worker.find(id);
+        if (!self) return;
+        self->turn_queued_ = false;
+        self->pump();
+    });
 }
 
 // ---------------------------------------------------------------------------------------------------- reading

@@ -106,6 +106,7 @@ class Session final : public net::Watch, public pool::Waiter {
     std::uint8_t retries_ = 0;
     bool draining_ = false;
     bool pumping_ = false;
+    bool turn_queued_ = false;  // its pump goes on in the next turn
     bool turned_away_ = false;  // told too many clients, or about to be
     bool demand_alpn_ = false;  // its TLS began without being asked for
     bool overdue_ = false;      // its deadline has passed, and the server was asked to cancel it
