@@ -60,6 +60,7 @@ void Session::on_events(std::uint32_t events) {
         conversation_->on_tls_ready(worker_.orders());
         carry_out();
         client_readable_ = true;
+        if (draining_) drain();  // it came in the middle of the handshake
         return pump();
     }
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) client_readable_ = true;
