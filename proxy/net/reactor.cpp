@@ -118,6 +118,7 @@ void Reactor::run() {
             }
         }
     }
+    stop_ = false;  // it may be run again
 }
 
 void Reactor::fire_timers() {
