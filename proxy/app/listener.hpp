@@ -30,7 +30,6 @@ class Listener final : public net::Watch {
     const config::Listen& address() const { return address_; }
 
   private:
-    void accept_on();
     void pause(const char* why);
     bool admit_waiting();  // false: it must wait on
 

@@ -155,7 +155,7 @@ TEST_F(WatcherTest, AServerThatDropsEverybodyIsLeftToTheLadderInTheEnd) {
     wait_until_usable(false);
     server.open();
     int logins = 0;
-    for (int bare = 0; bare < 10 && !HasFailure();) {
+    for (int bare = 0; bare < 10 && logins < 20 && !HasFailure();) {
         if (next().logs_in) {
             ++logins;
             bare = 0;
