@@ -149,9 +149,9 @@ class Pool {
     void schedule_pump();
     std::uint64_t allowance() const;
     bool take_place(std::uint32_t limit);  // in shared_->total
-    void give_up_place() { give_up_place(*shared_, context_.worker, context_.post); }
-    // A static one, since the pool may have gone meanwhile.
-    static void give_up_place(PoolShared& shared, std::size_t worker, const Post& post);
+    void give_up_place() { give_up_place(*shared_, context_.worker, context_.post, kNobodyWaits); }
+    // Static, since the pool may have gone meanwhile. Told to the longest waiter elsewhere, if before that ticket.
+    static void give_up_place(PoolShared& shared, std::size_t worker, const Post& post, std::uint64_t before);
     void grow();
     void dial(const topology::EndpointRef& endpoint);
     void on_dialled(Attempts::iterator attempt, net::Dial::Result result);

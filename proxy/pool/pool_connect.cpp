@@ -36,7 +36,8 @@ void Pool::grow() {
         if (!take_place(settings_->max_size) && !(give_up_useless() && take_place(settings_->max_size))) return;
         TimePoint when{};
         if (!endpoint->may_connect(context_.reactor.now(), &when)) {
-            give_up_place();
+            // It was free before: two workers must not tell each other without end.
+            give_up_place(*shared_, context_.worker, context_.post, oldest_ticket());
             retry_dial_.at(when);
             return;
         }

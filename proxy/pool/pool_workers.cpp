@@ -30,9 +30,9 @@ std::optional<std::size_t> Pool::older_elsewhere(const PoolShared& shared, std::
 }
 
 // Whoever has waited longest may connect in its stead; on another worker nobody else would tell it.
-void Pool::give_up_place(PoolShared& shared, std::size_t worker, const Post& post) {
+void Pool::give_up_place(PoolShared& shared, std::size_t worker, const Post& post, std::uint64_t before) {
     shared.total--;
-    if (const auto to = older_elsewhere(shared, worker, shared.per_worker[worker].oldest.load())) {
+    if (const auto to = older_elsewhere(shared, worker, before)) {
         post(*to, [alive = shared.shared_from_this(), to = *to] {
             if (Pool* pool = alive->per_worker[to].pool.load()) pool->schedule_pump();
         });
@@ -55,7 +55,7 @@ bool Pool::hand_over(Upstream& upstream) {
     upstream.pool = nullptr;
     context_.post(to, [shared = shared_, parcel, to, post = context_.post] {
         Pool* pool = shared->per_worker[to].pool.load();
-        if (!pool) return give_up_place(*shared, to, post);
+        if (!pool) return give_up_place(*shared, to, post, kNobodyWaits);
         pool->begged_ = false;
         pool->adopt(std::move(*parcel));
         pool->schedule_pump();
