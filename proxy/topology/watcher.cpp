@@ -160,10 +160,10 @@ void Watcher::ping_on() {
 }
 
 void Watcher::probe() {
-    if (!endpoint_->next_attempt_at()) return;
+    const EndpointSettings settings = endpoint_->settings();
+    if (!endpoint_->next_attempt_at() || settings.wake_probe.count() <= 0) return;
     arm_probe();
     if (probing_ || (dial_ && !dial_->connecting())) return;  // an attempt that got through says more
-    const EndpointSettings settings = endpoint_->settings();
     // Over before the next one begins: whoever swallows packets must not slow the beat.
     const net::Duration limit = std::min<net::Duration>(settings.connect_timeout, settings.wake_probe * 3 / 4);
     probing_ = std::make_unique<net::Dial>(reactor_, resolver_, settings.target, nullptr, limit,
