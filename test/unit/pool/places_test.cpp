@@ -114,7 +114,8 @@ TEST_F(Places, WhileRequestsAreHeldAReplicaIsAskedWhetherItIsOneStill) {
     trip(0);
     Client a;
     pool().acquire(a, nullptr);
-    until([&] { return endpoint(1).take_suspicion(); });
+    bool asked = false;
+    until([&] { return asked = asked || endpoint(1).take_suspicion(); });
     int told = 0;
     endpoint(1).on_change([&] {
         ++told;
