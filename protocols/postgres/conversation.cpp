@@ -167,8 +167,6 @@ void PostgresConversation::on_opened(UpstreamState& upstream, Orders& out) {
     unsynced_ = Unsynced::nothing;
     server_rest_ = 0;
     fatal_.clear();
-    foreign_sequences_ = upstream_->last_client != id_ && upstream_->last_client != 0;
-    upstream_->last_client = id_;
     if (!static_cast<const PostgresIdentity&>(*identity_).replication.empty()) {
         told_ = upstream_->parameters;
         if (phase_ == Phase::entering) enter(out);

@@ -98,7 +98,7 @@ class PostgresConversation final : public Conversation {
     void begin_exchange(Orders& out);
     void note_request(bool read);
     void note_sequences(const Meaning& meaning) {  // once it has written, what currval tells may be its own
-        if (!meaning.read && !meaning.effects().has(sql::Effect::prepare)) foreign_sequences_ = false;
+        if (!meaning.read && !meaning.effects().has(sql::Effect::prepare)) upstream_->sequences_of = id_;
     }
     void note_unsynced(Unsynced what) {
         if (what > unsynced_) unsynced_ = what;
@@ -220,7 +220,6 @@ class PostgresConversation final : public Conversation {
     bool safe_ = true;                       // everything sent in this exchange may be sent twice
     bool told_client_ = false;               // something of the answer was passed on
     bool fresh_lease_ = true;                // nothing of ours ran on it yet in this lease
-    bool foreign_sequences_ = false;         // what currval and lastval would tell there is another client's
     bool draining_ = false;
     bool deadline_passed_ = false;
     Expected::Kind ready_of_ = Expected::Kind::query;

@@ -268,13 +268,16 @@ bool PostgresConversation::prepare_names(const Meaning& meaning, bool simple, Or
     constexpr sql::Effects kNames = Effect::prepare | Effect::execute;
     const sql::Effects all = meaning.effects();
     // What others did with sequences on this connection must not show, not even to code we cannot see into.
-    const bool hide_sequences = foreign_sequences_ && all.any(Effect::sequence_state | Effect::opaque | Effect::unknown |
+    const bool foreign = upstream_->sequences_of != 0 && upstream_->sequences_of != id_;
+    const bool hide_sequences = foreign && all.any(Effect::sequence_state | Effect::opaque | Effect::unknown |
                                                               Effect::execute);
     if (!hide_sequences && !all.any(kNames | Effect::deallocate | Effect::sequence_state)) return true;
     if (simple && wait_for_answers(out)) return false;  // a query of ours must not come between the client's messages
     if (upstream_->status == 'E') return true;
-    if (hide_sequences) inject_sql("DISCARD SEQUENCES", simple, out);
-    foreign_sequences_ = false;
+    if (hide_sequences) {
+        inject_sql("DISCARD SEQUENCES", simple, out);
+        upstream_->sequences_of = id_;
+    }
     for (const sql::Statement& statement : meaning.reading->analysis.statements) {
         const auto there = upstream_->by_sql.find(statement.name);
         if (statement.effects.has(Effect::sequence_state)) pin(Pin::sequence, &out);

@@ -71,7 +71,7 @@ class QueryErrand final : public Errand {
         upstream_.by_sql.clear();
         upstream_.unnamed_of = 0;
         upstream_.distrusted_of = 0;
-        upstream_.last_client = 0;
+        upstream_.sequences_of = 0;
         upstream_.status = 'I';
     }
     PostgresUpstream& upstream_;

@@ -1,4 +1,5 @@
 """Who gets in and how: TLS on both sides, passwords on both sides, and that a refusal is told at once."""
+import contextlib
 import hashlib
 import socket
 import ssl
@@ -301,16 +302,23 @@ def test_passwords_towards_the_server(guarded, start_proxy, tmp_path, method):
 def test_a_login_of_ours_that_is_refused_is_no_health(guarded, start_proxy, tmp_path):
     ask_for(guarded, "scram-sha-256")
     proxy = start_proxy(guarded.port, config={"health": {"readiness": "databases"}},
-                        database=upstream(tmp_path, "wrong"))
+                        database=upstream(tmp_path, "wrong"), start=False)
+    proxy.start(wait=False)
+
+    def becomes(health, ready):
+        deadline = time.monotonic() + 20  # a server nobody is connected to is looked at every ten seconds
+        while True:
+            with contextlib.suppress(OSError):
+                if (proxy.http("/health")[0], proxy.http("/readyz")[0]) == (health, ready):
+                    return
+            assert time.monotonic() < deadline, proxy.log()
+            time.sleep(0.2)
+
+    becomes(503, 503)
+    assert "refuses logins" in proxy.http("/health")[1]
     told_at_once(proxy.port, user="app")
-    status, body = proxy.http("/health")
-    assert status == 503 and "refuses logins" in body
-    assert proxy.http("/readyz")[0] == 503
     secret(tmp_path, "upstream", PASSWORD)
-    deadline = time.monotonic() + 20  # an idle server is looked at every ten seconds
-    while proxy.http("/health")[0] != 200 or proxy.http("/readyz")[0] != 200:
-        assert time.monotonic() < deadline, proxy.http("/health")
-        time.sleep(0.2)
+    becomes(200, 200)
 
 
 @pytest.mark.parametrize("mode, transport", [("prefer", "hostssl"), ("require", "hostssl"), ("verify-full", "hostssl"),

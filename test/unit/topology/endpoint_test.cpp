@@ -139,7 +139,7 @@ TEST_F(EndpointTest, WhatAFailedConnectionMeansDependsOnItsKind) {
     const Kind kinds[] = {
         {"network", FaultKind::network, false, 2s, "unreachable"},
         {"protocol", FaultKind::protocol, false, 2s, "protocol"},
-        {"starting", FaultKind::starting, false, 500ms, "starting"},
+        {"starting", FaultKind::starting, false, 250ms, "starting"},
         {"saturated", FaultKind::saturated, false, 2s, "saturated"},
         {"misconfigured", FaultKind::misconfigured, true, 0s, "rejected"},
     };
