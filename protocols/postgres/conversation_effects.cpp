@@ -39,7 +39,7 @@ void PostgresConversation::pin(Pin pin, Orders* out) {
 void PostgresConversation::apply(const sql::Statement& statement, std::string_view tag, Orders* out) {
     const Effects effects = statement.effects;
     const bool in_block = upstream_->status != 'I';
-    if (effects.has(Effect::ddl) || effects.has(Effect::drop)) ++database_.schema_epoch;
+    if (effects.has(Effect::ddl) || effects.has(Effect::drop)) database_.schema_changed();
     // Any DDL may make its object temporary in ways a text does not show, and runs code of others.
     const bool may_be_temporary = effects.has(Effect::ddl) && !effects.has(Effect::temp);
     if (may_be_temporary || effects.any(Effect::opaque | Effect::unknown | Effect::drop)) audit_pins_ = true;

@@ -78,19 +78,6 @@ bool PostgresConversation::on_parse(const Frame& frame, Orders& out) {
             fail_instead(error_message("42P05", fmt::format("prepared statement \"{}\" already exists", name)), out);
             return true;
         }
-        const bool shared_fits = upstream_->prepared_epoch == database_.schema_epoch;
-        if (!shared_fits) {  // somebody changed the schema: what was prepared before may give another result now
-            upstream_->prepared_epoch = database_.schema_epoch;
-            for (const std::string& old : upstream_->prepared.all()) {
-                std::string bytes;
-                frontend::close(bytes, 'S', old);
-                out.send_copy(bytes);
-                Expected& entry = expected_.push(Expected::Kind::our_step);
-                entry.undo = Expected::Undo::restore_on_server;
-                entry.say().text = old;
-            }
-            upstream_->prepared.clear();
-        }
         // After an error only what ends the transaction can be prepared.
         constexpr sql::Effects kExits =
             Effect::commit | Effect::rollback | Effect::rollback_to | Effect::prepare_transaction;

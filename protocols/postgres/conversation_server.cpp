@@ -252,7 +252,7 @@ bool PostgresConversation::on_error(const Frame& frame, Orders& out) {
         return false;
     }
     if (error->sqlstate == "0A000" && error->routine == "RevalidateCachedQuery") {
-        ++database_.schema_epoch;  // the schema changed behind our back: prepared anew from here on
+        database_.schema_changed();  // behind our back: prepared anew from here on
     }
     bool pass = true;
     if (out_of_time) {  // our own cancel: the client is told why

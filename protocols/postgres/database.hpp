@@ -2,6 +2,7 @@
 // we do upstream, and what we learnt of the server (so that a client can log in while it is away).
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <list>
 #include <map>
@@ -31,6 +32,7 @@ struct Options {
     std::optional<std::string> upstream_user, upstream_password;
     Greeting::Tls upstream_tls = Greeting::Tls::prefer;
     std::size_t prepared_limit = 500;  // names per server connection
+    std::shared_ptr<std::atomic<std::uint64_t>> schema_epoch = std::make_shared<std::atomic<std::uint64_t>>(0);
 };
 
 // A user a client may log in as.
@@ -77,8 +79,10 @@ class PostgresDatabase {
 
     Expectations::Spare spare;  // lent to the conversations that wait for an answer
 
-    // Rises with every DDL seen: statements prepared before are not shared with new clients (their result may differ).
-    std::uint64_t schema_epoch = 0;
+    // Rises with every DDL seen, by whichever worker. What is prepared after it is another statement than what was
+    // prepared before, whose result may differ.
+    std::uint64_t schema_epoch() const { return options_.schema_epoch->load(std::memory_order_relaxed); }
+    void schema_changed() { options_.schema_epoch->fetch_add(1, std::memory_order_relaxed); }
 
   private:
     static constexpr std::size_t kLoginsKept = 256;

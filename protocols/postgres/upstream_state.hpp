@@ -67,7 +67,6 @@ class PostgresUpstream final : public UpstreamState {
     std::string key;                                         // for cancelling; empty: the server gave none
     SettingsRef have = no_settings();                        // set beyond what the login gave
     PreparedNames prepared;                                  // protocol-level names on it
-    std::uint64_t prepared_epoch = 0;                        // the schema's, when the oldest of them was made
     std::map<std::string, std::string, std::less<>> by_sql;  // name -> PREPARE text of SQL-level ones
     std::uint64_t unnamed_of = 0;     // whose unnamed statement it has, and which of that client's; 0: nobody's
     std::uint32_t distrusted_of = 0;  // client that ran code we cannot see into; 0: none did
