@@ -141,6 +141,7 @@ void PostgresConversation::give_up_refused_settings(const Frame& frame) {
             wanted = after_reset(op, wanted);
         }
     }
+    if (same(wanted, wanted_)) return;  // it would be refused again
     wanted_ = wanted_before_ = wanted;
     failing_.clear();
 }
