@@ -143,6 +143,7 @@ class PostgresConversation final : public Conversation {
     bool on_copy_in();
     bool told_is_due() { return !expected_.empty() && expected_.front().kind == Expected::Kind::told; }
     void tell_due(Orders& out);
+    void drop_copy_ends();
     bool on_ready_over(Orders& out);  // after a ReadyForQuery; false: the connection was given back
     void lease_may_end(Orders& out);
     bool server_broke(const char* what, Orders& out);

@@ -88,6 +88,7 @@ std::size_t PostgresConversation::on_upstream(ByteView bytes, Orders& out) {
         if (!plain || frame.type == 'Z' || frame.type == 'E') pass_run();
         const bool pass = server_message(frame, out);
         if (!upstream_ || lost_to_violation_) return used + frame.bytes.size();
+        drop_copy_ends();
         if (!pass) pass_run();
         used += frame.bytes.size();
         server_rest_ = frame.size - frame.bytes.size();
@@ -114,22 +115,23 @@ bool PostgresConversation::server_broke(const char* what, Orders& out) {
     return false;
 }
 
+// A CopyDone of the client's has no answer of its own: once all before it is answered, it is owed nothing.
+void PostgresConversation::drop_copy_ends() {
+    while (!expected_.empty() && expected_.front().kind == Kind::copy_end) expected_.pop();
+}
+
 void PostgresConversation::tell_due(Orders& out) {
-    while (!expected_.empty() && expected_.front().kind == Kind::told) {
+    while (told_is_due()) {
         out.reply_copy(expected_.front().text());
         told_client_ = true;
         expected_.pop();
+        drop_copy_ends();
     }
 }
 
 bool PostgresConversation::server_message(const Frame& frame, Orders& out) {
     const bool swallow = !expected_.empty() && ours(expected_.front());
-    Kind front = expected_.empty() ? Kind::told : expected_.front().kind;
-    // A CopyDone of the client's has no answer of its own.
-    while (front == Kind::copy_end) {
-        expected_.pop();
-        front = expected_.empty() ? Kind::told : expected_.front().kind;
-    }
+    const Kind front = expected_.empty() ? Kind::told : expected_.front().kind;
     switch (frame.type) {
         case 'N':
             return !swallow;
@@ -353,7 +355,6 @@ bool PostgresConversation::on_complete(const Frame& frame, Orders& out) {
 bool PostgresConversation::on_ready(const Frame& frame, Orders& out) {
     const auto status = parse_ready_for_query(frame.body());
     if (!status) return server_broke("a malformed ReadyForQuery", out);
-    while (!expected_.empty() && expected_.front().kind == Kind::copy_end) expected_.pop();
     if (expected_.empty() && early_syncs_ > 0) {  // the COPY failed before the server came to the Sync sent with it
         --early_syncs_;
         skip_to_sync_ = sync_due_ = false;
@@ -369,8 +370,6 @@ bool PostgresConversation::on_ready(const Frame& frame, Orders& out) {
     ready_of_ = expected_.front().kind;
     ready_purpose_ = expected_.front().purpose;
     expected_.pop();
-    // The end of a COPY that failed before it.
-    while (!expected_.empty() && expected_.front().kind == Kind::copy_end) expected_.pop();
     return front != Kind::our_query;
 }
 
