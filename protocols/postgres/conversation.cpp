@@ -287,7 +287,7 @@ bool PostgresConversation::listening() const {
         case Phase::entering:
             return false;
         case Phase::ready:
-            return !opening_ && !settling_ && !auditing_ && !(waits_ && !expected_.empty());
+            return !opening_ && !settling_ && !auditing_ && !(waits_ && !expected_.empty() && !copying_in_);
         case Phase::tunnel:
             return !opening_;
         case Phase::over:
