@@ -313,7 +313,7 @@ bool PostgresConversation::retryable() const {
 
 Left PostgresConversation::left_behind() const {
     if (!upstream_ || phase_ == Phase::tunnel || !expected_.empty() || client_rest_ > 0 || server_rest_ > 0 ||
-        skip_to_sync_ || unsynced_ != Unsynced::nothing)
+        skip_to_sync_ || unsynced_ != Unsynced::nothing || early_syncs_ > 0)
         return Left::broken;  // without its Sync, an implicit transaction is still open
     // What libraries and catalogue caches keep in the server's process, DISCARD ALL does not take back: a session that
     // may have left such things ends with its connection, so that the next one finds the server as new.
