@@ -243,8 +243,6 @@ bool PostgresConversation::on_error(const Frame& frame, Orders& out) {
     }
     if (expected_.empty()) return server_broke("an error nobody asked for", out);
     const bool out_of_time = std::exchange(deadline_passed_, false) && error->sqlstate == "57014";
-    error_since_ready_ = true;
-    copying_in_ = false;
     const Kind front = expected_.front().kind;
     if (front == Kind::our_query) {
         const auto& step = expected_.front();
@@ -253,6 +251,8 @@ bool PostgresConversation::on_error(const Frame& frame, Orders& out) {
         settle_error_.assign(frame.bytes);
         return false;
     }
+    error_since_ready_ = true;
+    copying_in_ = false;
     if (error->sqlstate == "0A000" && error->routine == "RevalidateCachedQuery") {
         database_.schema_changed();  // behind our back: prepared anew from here on
     }
