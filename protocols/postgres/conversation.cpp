@@ -180,7 +180,8 @@ void PostgresConversation::settle(Orders& out) {
     resettle_ = false;
     std::string sql;
     if (!upstream_->by_sql.empty() && fresh_lease_ && transaction_mode()) sql = forget_names_of_others(distrust);
-    if (!distrust && sql.empty() && same(upstream_->have, wanted_)) return settled(out);
+    const bool names = !sql.empty();
+    if (!distrust && !names && same(upstream_->have, wanted_)) return settled(out);
     sql += settle_sql(*upstream_->have, *wanted_, distrust);
     if (sql.empty()) return settled(out);
     std::string bytes;
@@ -189,7 +190,7 @@ void PostgresConversation::settle(Orders& out) {
     Expected& entry = expected_.push(Expected::Kind::our_query);
     entry.purpose = Expected::Purpose::settle;
     upstream_->unnamed_of = 0;
-    others_settings_ = fresh_lease_ && (distrust || !upstream_->have->empty());
+    others_settings_ = fresh_lease_ && (distrust || names || !upstream_->have->empty());
     if (distrust) upstream_->distrusted_of = 0;
     settling_ = true;  // the client's statement waits: with the wrong role or search path it must not run
     settle_failed_ = false;

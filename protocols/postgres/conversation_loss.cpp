@@ -55,7 +55,9 @@ void PostgresConversation::on_refused(const Refusal& refusal, Orders& out) {
 void PostgresConversation::settle_failed(Orders& out) {
     const std::string error = std::exchange(settle_error_, {});
     settling_ = false;
-    if (others_settings_ && upstream_->status == 'I') {
+    const auto fields = parse_error(ByteView(error).substr(kHeader));
+    const bool cancelled = fields && fields->sqlstate == "57014";  // nobody's settings are at fault
+    if (others_settings_ && !cancelled && upstream_->status == 'I') {
         // Perhaps it was taking back what others set that failed: on a connection of nobody's it is known.
         lost_sight();
         out.close(Left::broken);
@@ -77,7 +79,7 @@ void PostgresConversation::settle_failed(Orders& out) {
     out.close(in_block ? Left::broken : Left::dirty);  // nothing of it was set: the whole was undone
     failing_ = error;
     lost_transaction_ = in_block;
-    settle_refused_ = !in_block;
+    settle_refused_ = !in_block && !cancelled;
 }
 
 void PostgresConversation::on_cancel(Orders&) {
