@@ -221,7 +221,7 @@ void PostgresConversation::settled(Orders& out) {
         if (have_before_ != wanted_) have_before_ = wanted_;
         if (wanted_before_ != wanted_) wanted_before_ = wanted_;
     }
-    if (!upstream_->readable) pin(Pin::encoding, nullptr);
+    if (!upstream_->readable) pin(Pin::encoding, &out);
     if (phase_ == Phase::entering) {
         told_ = upstream_->parameters;
         database_.learn_login(identity_->key, start_, told_);

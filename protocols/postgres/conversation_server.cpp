@@ -142,7 +142,7 @@ bool PostgresConversation::server_message(const Frame& frame, Orders& out) {
             if (!status) return server_broke("a malformed ParameterStatus", out);
             const bool in_step = told_ == upstream_->parameters;
             upstream_->report(status->name, status->value);
-            if (!upstream_->readable) pin(Pin::encoding, &out);
+            if (!upstream_->readable && !settling_) pin(Pin::encoding, &out);
             if (!swallow && !expected_.empty()) note_reported();
             if (swallow) return false;  // told, if it differs, when the settling is over
             if (in_step) {
