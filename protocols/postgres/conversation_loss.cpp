@@ -129,6 +129,7 @@ Conversation::AfterLoss PostgresConversation::on_upstream_lost(bool may_retry, s
 
     // Settings go back to what they were before the transaction that is lost.
     wanted_ = wanted_before_;
+    sets_in_transaction_ = local_settings_ = false;
     const bool ours_only = (settling || auditing) && !pins && status == 'I';
     take_back(expected_.size());  // what the lost answers would have made so
     if (mid_message) {            // within a message no error can be told

@@ -400,8 +400,8 @@ bool PostgresConversation::on_ready_over(Orders& out) {
     if (!set_names_.empty()) take_reported();
     if (upstream_->status == 'I') {
         end_transaction(!error);
-        if (expected_.empty()) commit_sent_ = rollback_sent_ = false;
     }
+    if (expected_.empty()) commit_sent_ = rollback_sent_ = false;  // all of it is answered
     if (!expected_.empty()) {
         tell_due(out);
         if (!expected_.empty()) return true;

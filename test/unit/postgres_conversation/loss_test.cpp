@@ -103,6 +103,16 @@ TEST(Loss, a_rollback_in_flight_is_one_either_way_but_not_what_follows) {
     s.play();
 }
 
+TEST(Loss, a_commit_that_was_answered_says_nothing_of_what_follows) {
+    for (const char* chain : {"COMMIT AND CHAIN", "ROLLBACK AND CHAIN"}) {
+        Script s = in_transaction();
+        s.passes(query(chain), done("COMMIT", 'T'), "ok");
+        s.client(query("INSERT INTO t VALUES (1)")).sends(query("INSERT INTO t VALUES (1)"));
+        s.lost().outlined("E40001 ZE");
+        s.play();
+    }
+}
+
 TEST(Loss, an_answered_write_without_sync_is_not_called_done) {
     const std::string head = parse("", "INSERT INTO t VALUES (1)") + bind_to("") + execute() + flush();
     Script s;
