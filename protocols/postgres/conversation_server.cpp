@@ -169,7 +169,12 @@ bool PostgresConversation::server_message(const Frame& frame, Orders& out) {
             expected_.pop();
             if (front == Kind::our_step) return false;
             if (!entry.unnamed) upstream_->prepared.add(entry.text());
-            if (entry.unnamed && entry.version == unnamed_version_) unnamed_parsed_ = unnamed_;
+            // Of an older one only so much is known: that it has taken the place of the one before.
+            if (entry.unnamed && entry.version == unnamed_version_) {
+                unnamed_parsed_ = unnamed_;
+            } else if (entry.unnamed && front == Kind::parse) {
+                unnamed_parsed_.reset();
+            }
             return front == Kind::parse;
         }
         case '2':
@@ -282,13 +287,18 @@ bool PostgresConversation::on_error(const Frame& frame, Orders& out) {
 
 // The last first, so that a name closed and given anew ends as it was.
 void PostgresConversation::take_back(std::size_t end) {
+    const std::uint32_t newest = unnamed_version_;
+    bool newest_gone = false;
     for (std::size_t i = end; i-- > 0;) {
         Expected& entry = expected_[i];
-        if (entry.unnamed && entry.kind == Kind::parse && entry.version == unnamed_version_) {
+        if (entry.unnamed && entry.kind == Kind::parse) {
             // One that failed has taken the statement before it away; one that was skipped has not.
             if (i == 0 && upstream_) unnamed_parsed_.reset();
-            unnamed_ = unnamed_parsed_;
-            ++unnamed_version_;
+            newest_gone = newest_gone || entry.version == newest;
+            if (newest_gone) {
+                unnamed_ = unnamed_parsed_;
+                ++unnamed_version_;
+            }
         }
         if (entry.unnamed && upstream_) upstream_->unnamed_of = 0;
         switch (entry.undo) {
