@@ -174,7 +174,8 @@ void PostgresConversation::apply_set(const sql::SetOp& op) {
 SettingsRef PostgresConversation::after_reset(const sql::SetOp& op, const SettingsRef& settings) const {
     if (op.kind == sql::SetOp::Kind::reset_all) {
         SettingsRef wanted = start_;
-        for (const auto& [name, value] : *identity_of(*settings)) wanted = with(wanted, name, value);
+        const SettingsRef identity = identity_of(*settings);
+        for (const auto& [name, value] : *identity) wanted = with(wanted, name, value);
         return wanted;
     }
     const auto start = start_->find(op.name);
