@@ -124,7 +124,7 @@ bool PostgresConversation::on_parse(const Frame& frame, Orders& out) {
 // up to the next Sync, since what follows it fails with it; behind that its fate must be known first.
 PostgresConversation::There PostgresConversation::has_statement(std::string_view server_name,
                                                                 std::string_view client_name) {
-    if (!server_name.empty() && upstream_->prepared.use(std::string(server_name))) return There::yes;
+    if (!server_name.empty() && upstream_->prepared.use(server_name)) return There::yes;
     bool behind = false;
     for (std::size_t i = expected_.size(); i-- > 0;) {
         const Expected& entry = expected_[i];

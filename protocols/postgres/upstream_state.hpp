@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 
 #include "protocols/core/protocol.hpp"
@@ -21,7 +22,7 @@ using ParametersRef = std::shared_ptr<const Parameters>;
 // Which prepared statements a connection has, the last used first. Past the limit the oldest is closed.
 class PreparedNames {
   public:
-    bool use(const std::string& name) {  // known: it is now the last used
+    bool use(std::string_view name) {  // known: it is now the last used
         const auto found = places_.find(name);
         if (found == places_.end()) return false;
         order_.splice(order_.begin(), order_, found->second);
@@ -49,7 +50,11 @@ class PreparedNames {
 
   private:
     std::list<std::string> order_;
-    std::unordered_map<std::string, std::list<std::string>::iterator> places_;
+    struct Hash {  // so that looking costs no copy of the name
+        using is_transparent = void;
+        std::size_t operator()(std::string_view name) const { return std::hash<std::string_view>{}(name); }
+    };
+    std::unordered_map<std::string, std::list<std::string>::iterator, Hash, std::equal_to<>> places_;
 };
 
 class PostgresUpstream final : public UpstreamState {
