@@ -67,7 +67,7 @@ class PostgresConversation final : public Conversation {
 
     // --- borrowing (conversation.cpp)
     bool transaction_mode() const { return database_.options().mode == PoolMode::transaction; }
-    bool need_server(Orders& out);  // false: ordered one; the message is looked at again when it is there
+    bool need_server(Orders& out);       // false: ordered one; the message is looked at again when it is there
     bool wait_for_answers(Orders& out);  // true: something is owed, and the message must wait for it
     bool ready_for_work(Orders& out);    // false likewise
     void settle(Orders& out);
@@ -116,7 +116,7 @@ class PostgresConversation final : public Conversation {
     void inject_sql(const std::string& text, bool simple, Orders& out, const std::string* name = nullptr);
     void fail_instead(std::string error, Orders& out);
     sql::LexOptions lex_options() const;
-    ParseContext reading_context() const;              // enough for a statement that is shared with nobody
+    ParseContext reading_context() const;  // enough for a statement that is shared with nobody
     ParseContext parse_context(std::string_view text);
     void make_room(Orders& out);      // closes the prepared statements used longest ago
     void take_back(std::size_t end);  // undoes what the first entries of expected_ noted
@@ -184,7 +184,7 @@ class PostgresConversation final : public Conversation {
     ParametersRef told_;                                       // the parameters it has been told
     std::unordered_map<std::string, PreparedRef> statements_;  // protocol level, by its own names
     std::map<std::string, std::string, std::less<>> by_sql_;   // SQL level: name -> PREPARE text
-    PreparedRef unnamed_, unnamed_parsed_;  // the last it sent, the last a server took
+    PreparedRef unnamed_, unnamed_parsed_;                     // the last it sent, the last a server took
     std::uint32_t unnamed_version_ = 0;                        // a server connection may still have an older one
     std::map<std::string, PreparedRef, std::less<>> portals_;  // what each was bound to; null: not known. Of this lease
     PreparedRef unnamed_portal_;
@@ -203,18 +203,18 @@ class PostgresConversation final : public Conversation {
     bool skip_to_sync_ = false;  // an extended-protocol error: the server ignores everything up to Sync
     bool sync_due_ = false;      // ... and that Sync has not come from the client yet
     bool copying_in_ = false;
-    unsigned early_syncs_ = 0;  // sent before a COPY began, which ignores them, unless it failed first
-    bool waits_ = false;     // the next message waits for all that is owed
-    bool barrier_ = false;   // what was sent may change names or settings: what follows must know how
-    bool resettle_ = false;  // a RESET took away a start-up value: put it back before the next statement
+    unsigned early_syncs_ = 0;      // sent before a COPY began, which ignores them, unless it failed first
+    bool waits_ = false;            // the next message waits for all that is owed
+    bool barrier_ = false;          // what was sent may change names or settings: what follows must know how
+    bool resettle_ = false;         // a RESET took away a start-up value: put it back before the next statement
     bool others_settings_ = false;  // what is being settled was set by others, and is taken back as well
     bool audit_pins_ = false, audit_settings_ = false;
     std::vector<std::string> asked_names_;  // set to what we cannot tell: the audit asks for them by name
     bool error_since_ready_ = false;
     bool rolled_back_part_ = false;  // ROLLBACK TO, in a transaction that changed settings
     bool sets_in_transaction_ = false;
-    bool local_settings_ = false;            // SET LOCAL decides how statements are parsed in this transaction
-    std::uint32_t contexts_ = 0;             // of its own, which it shares with nobody
+    bool local_settings_ = false;  // SET LOCAL decides how statements are parsed in this transaction
+    std::uint32_t contexts_ = 0;   // of its own, which it shares with nobody
     bool commit_sent_ = false;
     bool rollback_sent_ = false;             // what comes behind it may be committed
     Unsynced unsynced_ = Unsynced::nothing;  // what the server was given since the last Sync: not committed yet

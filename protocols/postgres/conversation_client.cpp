@@ -193,8 +193,7 @@ void PostgresConversation::note_effects(const Reading& reading) {
     }
     if (distrust) upstream_->distrusted_of = id_;
     // What follows must know which names there are, and which settings.
-    constexpr sql::Effects kNames =
-        Effect::discard_all | Effect::deallocate | Effect::deallocate_all | Effect::prepare;
+    constexpr sql::Effects kNames = Effect::discard_all | Effect::deallocate | Effect::deallocate_all | Effect::prepare;
     if (effects.any(kNames) || (resets && !start_->empty())) barrier_ = true;
 }
 
@@ -271,13 +270,14 @@ bool PostgresConversation::prepare_names(const Meaning& meaning, bool simple, Or
     const sql::Effects all = meaning.effects();
     // What others did with sequences on this connection must not show, not even to code we cannot see into.
     const bool foreign = upstream_->sequences_of != 0 && upstream_->sequences_of != id_;
-    const bool hide_sequences = foreign && all.any(Effect::sequence_state | Effect::opaque | Effect::unknown |
-                                                              Effect::execute);
+    const bool hide_sequences =
+        foreign && all.any(Effect::sequence_state | Effect::opaque | Effect::unknown | Effect::execute);
     if (!hide_sequences && !all.any(kNames | Effect::deallocate | Effect::sequence_state)) return true;
     if (simple && wait_for_answers(out)) return false;  // a query of ours must not come between the client's messages
     if (upstream_->status == 'E') return true;
     if (hide_sequences) {
         inject_sql("DISCARD SEQUENCES", simple, out);
+        if (!simple) expected_[expected_.size() - 1].undo = Expected::Undo::restore_sequences;
         upstream_->sequences_of = id_;
     }
     for (const sql::Statement& statement : meaning.reading->analysis.statements) {

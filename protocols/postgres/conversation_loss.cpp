@@ -297,7 +297,8 @@ bool PostgresConversation::client_message_without_server(const Frame& frame, Ord
                     unnamed_parsed_ = unnamed_;
                     ++unnamed_version_;
                 } else {
-                    statements_[std::string(view->name)] = database_.prepare(view->query, view->types, parse_context(view->query));
+                    statements_[std::string(view->name)] =
+                        database_.prepare(view->query, view->types, parse_context(view->query));
                 }
                 backend::parse_complete(bytes);
                 local_end_ = true;

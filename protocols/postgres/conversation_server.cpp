@@ -315,6 +315,9 @@ void PostgresConversation::take_back(std::size_t end) {
             case Expected::Undo::restore_on_server:
                 if (upstream_) upstream_->prepared.add(entry.text());
                 break;
+            case Expected::Undo::restore_sequences:
+                if (upstream_) upstream_->sequences_of = PostgresUpstream::kSomebody;
+                break;
             case Expected::Undo::restore_by_sql:
                 if (!upstream_) break;
                 if (entry.text().empty()) {

@@ -38,6 +38,7 @@ struct Expected {
         forget_statement,   // the client's name was given to `prepared`
         restore_statement,  // ... was taken from it
         restore_on_server,  // `text` was to be closed on the server
+        restore_sequences,  // the connection's sequence state was to be discarded
         restore_by_sql,     // the connection's SQL-level name; `text` is what it was, empty: not there
     };
     Undo undo = Undo::none;

@@ -121,7 +121,6 @@ std::unique_ptr<Conversation> Postgres::converse(const ClientInfo& client) {
     return std::make_unique<PostgresConversation>(*database_, client);
 }
 
-
 Protocol::Greeted Postgres::greet(const Identity& identity) {
     const auto& who = static_cast<const PostgresIdentity&>(identity);
     auto state = std::make_unique<PostgresUpstream>();

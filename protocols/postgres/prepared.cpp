@@ -10,7 +10,8 @@
 namespace breakwater::postgres {
 
 namespace {
-// 128 bits of SHA-256 over the parts and their lengths: not to be forged by a client that would like another's statement.
+// 128 bits of SHA-256 over the parts and their lengths: not to be forged by a client that would like another's
+// statement.
 std::string digest_name(std::string_view text, std::string_view types, std::string_view context) {
     std::array<unsigned char, EVP_MAX_MD_SIZE> hash{};
     unsigned size = 0;
@@ -82,7 +83,8 @@ bool tells_time(std::string_view text) {
     for (std::size_t quote = text.find('\''); quote != text.npos; quote = text.find('\'', quote + 1)) {
         const std::size_t at = text.find_first_not_of(" \t\r\n", quote + 1);
         if (at == text.npos) return false;
-        if (std::any_of(kWords.begin(), kWords.end(), [&](std::string_view word) { return starts(at, word); })) return true;
+        if (std::any_of(kWords.begin(), kWords.end(), [&](std::string_view word) { return starts(at, word); }))
+            return true;
     }
     return false;
 }

@@ -19,9 +19,9 @@ inline bool same(const SettingsRef& a, const SettingsRef& b) { return a == b || 
 SettingsRef with(const SettingsRef& settings, const std::string& name, const std::string& value);
 SettingsRef without(const SettingsRef& settings, const std::string& name);
 
-// What takes a connection from `have` to `want`, statement by statement; empty when nothing. The role and session authorization are put back
-// first and set last, since others may need the login role's rights. `distrust`: the connection may have more set than
-// we know, so everything is reset first.
+// What takes a connection from `have` to `want`, statement by statement; empty when nothing. The role and session
+// authorization are put back first and set last, since others may need the login role's rights. `distrust`: the
+// connection may have more set than we know, so everything is reset first.
 std::vector<std::string> settle_steps(const Settings& have, const Settings& want, bool distrust);
 std::string settle_sql(const Settings& have, const Settings& want, bool distrust);  // the same, as one query
 

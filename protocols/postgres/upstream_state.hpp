@@ -75,8 +75,9 @@ class PostgresUpstream final : public UpstreamState {
     std::map<std::string, std::string, std::less<>> by_sql;  // name -> PREPARE text of SQL-level ones
     std::uint64_t unnamed_of = 0;     // whose unnamed statement it has, and which of that client's; 0: nobody's
     std::uint32_t distrusted_of = 0;  // client that ran code we cannot see into; 0: none did
-    std::uint32_t sequences_of = 0;   // client that wrote there last: what currval and lastval tell is theirs
-    bool marked = false;              // its process may keep what no reset takes back
+    static constexpr std::uint32_t kSomebody = ~std::uint32_t{0};  // no client's id
+    std::uint32_t sequences_of = 0;  // client that wrote there last: what currval and lastval tell is theirs
+    bool marked = false;             // its process may keep what no reset takes back
     char status = 'I';
     bool tls = false;
 
