@@ -167,6 +167,8 @@ void PostgresConversation::on_opened(UpstreamState& upstream, Orders& out) {
     unsynced_ = Unsynced::nothing;
     server_rest_ = 0;
     fatal_.clear();
+    step_error_.clear();
+    changed_.clear();
     if (!static_cast<const PostgresIdentity&>(*identity_).replication.empty()) {
         told_ = upstream_->parameters;
         if (phase_ == Phase::entering) enter(out);

@@ -109,6 +109,9 @@ class PostgresConversation final : public Conversation {
     void bring_by_sql(const std::string& name, const std::string& text, Orders& out);
     enum class There : std::uint8_t { no, perhaps, yes };
     There has_statement(std::string_view server_name, std::string_view client_name);
+    enum class Result : std::uint8_t { stands, unknown, changed };
+    Result result_of(PreparedRef& prepared, const std::string& client_name, Orders& out);
+    void hear_description(ByteView body);
     bool knows_for_sure(const Prepared& prepared, std::string_view client_name, Orders& out);
     void parse_on_server(const Prepared& prepared, const std::string& name, Orders& out);
     std::string_view statement_on_server(PreparedRef& prepared, std::string_view client_name, Orders& out);
@@ -180,12 +183,13 @@ class PostgresConversation final : public Conversation {
     // what this client wants
     SettingsRef start_ = no_settings();  // of its start-up message: RESET returns there
     SettingsRef wanted_ = no_settings(), wanted_before_ = no_settings();
-    std::vector<std::string> set_names_;                       // since the last ReadyForQuery
-    ParametersRef told_;                                       // the parameters it has been told
-    std::unordered_map<std::string, PreparedRef> statements_;  // protocol level, by its own names
-    std::map<std::string, std::string, std::less<>> by_sql_;   // SQL level: name -> PREPARE text
-    PreparedRef unnamed_, unnamed_parsed_;                     // the last it sent, the last a server took
-    std::uint32_t unnamed_version_ = 0;                        // a server connection may still have an older one
+    std::vector<std::string> set_names_;                        // since the last ReadyForQuery
+    ParametersRef told_;                                        // the parameters it has been told
+    std::unordered_map<std::string, PreparedRef> statements_;   // protocol level, by its own names
+    std::unordered_map<std::string, std::uint64_t> described_;  // of those it has asked to be described: the digest
+    std::map<std::string, std::string, std::less<>> by_sql_;    // SQL level: name -> PREPARE text
+    PreparedRef unnamed_, unnamed_parsed_;                      // the last it sent, the last a server took
+    std::uint32_t unnamed_version_ = 0;                         // a server connection may still have an older one
     std::map<std::string, PreparedRef, std::less<>> portals_;  // what each was bound to; null: not known. Of this lease
     PreparedRef unnamed_portal_;
 
@@ -228,6 +232,8 @@ class PostgresConversation final : public Conversation {
     const char* lost_to_violation_ = nullptr;  // how the server broke the protocol
     std::string fatal_;                        // the server's farewell, whole message
     std::string settle_error_;
+    std::string step_error_;  // why a statement prepared by SQL could not be brought onto this connection
+    std::string changed_;     // the client's statement that has another result now
 
     // without a server: what is answered here
     std::string failing_;            // the error for the next request

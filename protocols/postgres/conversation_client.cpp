@@ -34,7 +34,7 @@ ParseContext PostgresConversation::parse_context(std::string_view text) {
     ParseContext context = reading_context();
     for (const auto& [name, value] : *wanted_)
         if (decides_parsing(name)) context.settings += name + '=' + value + '\0';
-    if (const std::uint64_t epoch = database_.schema_epoch()) context.settings += fmt::format("\x01schema {}", epoch);
+    context.schema = database_.schema_epoch();
     // Settings of this transaction only, or not known yet: a statement parsed now is shared with nobody.
     constexpr sql::Effects kMoves = Effect::set | Effect::murky_set | Effect::discard_all | Effect::commit |
                                     Effect::rollback | Effect::rollback_to | Effect::prepare_transaction;

@@ -1,6 +1,8 @@
 // What the client says in the extended protocol: Parse, Bind, Describe, Execute, Close.
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "protocols/postgres/conversation.hpp"
 #include "protocols/postgres/refusal.hpp"
 
@@ -12,6 +14,28 @@ namespace {
 std::string error_message(std::string_view sqlstate, std::string_view message) {
     std::string bytes;
     backend::error_response(bytes, {.sqlstate = sqlstate, .message = message});
+    return bytes;
+}
+
+// As plancache.c says it: drivers know it by its routine, and prepare anew.
+std::string result_has_changed() {
+    std::string bytes;
+    Writer(bytes)
+        .begin('E')
+        .u8('S')
+        .str("ERROR")
+        .u8('V')
+        .str("ERROR")
+        .u8('C')
+        .str("0A000")
+        .u8('M')
+        .str("cached plan must not change result type")
+        .u8('F')
+        .str("plancache.c")
+        .u8('R')
+        .str("RevalidateCachedQuery")
+        .u8('\0')
+        .end();
     return bytes;
 }
 
@@ -78,6 +102,7 @@ bool PostgresConversation::on_parse(const Frame& frame, Orders& out) {
             fail_instead(error_message("42P05", fmt::format("prepared statement \"{}\" already exists", name)), out);
             return true;
         }
+        described_.erase(name);
         // After an error only what ends the transaction can be prepared.
         constexpr sql::Effects kExits =
             Effect::commit | Effect::rollback | Effect::rollback_to | Effect::prepare_transaction;
@@ -144,6 +169,57 @@ bool PostgresConversation::knows_for_sure(const Prepared& prepared, std::string_
     const std::string_view name = transaction_mode() ? std::string_view(prepared.name) : client_name;
     const bool perhaps = has_statement(name, {}) == There::perhaps || has_statement({}, client_name) == There::perhaps;
     return !perhaps || !wait_for_answers(out);
+}
+
+// A client that was told what a statement's result looks like counts on it, and the server on whose connection it was
+// parsed would say so if that changed (plancache.c). Parsed anew on another connection after DDL, it is described anew
+// too, and compared. unknown: the message waits for that.
+PostgresConversation::Result PostgresConversation::result_of(PreparedRef& prepared, const std::string& client_name,
+                                                             Orders& out) {
+    if (changed_ == client_name) return changed_.clear(), Result::changed;
+    const bool moved = transaction_mode() && !prepared->own && prepared->schema != database_.schema_epoch();
+    if (!moved || !described_.contains(client_name) || has_statement(prepared->name, {}) != There::no)
+        return Result::stands;
+    if (wait_for_answers(out)) return Result::unknown;
+    begin_exchange(out);
+    PreparedRef before = std::exchange(prepared, database_.prepare(prepared->text, prepared->types, parse_context({})));
+    if (has_statement(prepared->name, {}) == There::no) {
+        make_room(out);
+        parse_on_server(*prepared, prepared->name, out);
+    }
+    std::string bytes;
+    frontend::describe(bytes, 'S', prepared->name);
+    out.send_copy(bytes);
+    Expected& entry = expected_.push(Expected::Kind::our_step);
+    entry.purpose = Expected::Purpose::compare;
+    entry.say().client_name = client_name;
+    entry.say().prepared = std::move(before);
+    note_unsynced(Unsynced::parsed);
+    wait_for_answers(out);
+    return Result::unknown;
+}
+
+// Of a statement that is described: to the client, or to us who compare. Empty: it has no result.
+void PostgresConversation::hear_description(ByteView body) {
+    const Expected& entry = expected_.front();
+    if (!entry.words || entry.words->client_name.empty()) return;
+    std::string shape;  // names and types, as equalTupleDescs() has it, not where they come from
+    Reader reader(body);
+    for (int columns = body.empty() ? 0 : reader.i16(); columns > 0 && reader.ok(); --columns) {
+        shape += reader.str();
+        shape += '\0';
+        reader.bytes(6);
+        shape += reader.bytes(10);  // type, size, modifier
+        reader.bytes(2);
+    }
+    const std::uint64_t digest = std::hash<std::string>{}(shape);
+    if (entry.purpose != Expected::Purpose::compare) {
+        described_[entry.words->client_name] = digest;
+    } else if (const auto known = described_.find(entry.words->client_name);
+               known != described_.end() && known->second != digest) {
+        changed_ = entry.words->client_name;
+        statements_[changed_] = entry.words->prepared;  // for that client it stays what it was
+    }
 }
 
 // Sees to it that the connection has the statement, and says by which name.
@@ -219,7 +295,16 @@ bool PostgresConversation::on_bind(const Frame& frame, Orders& out) {
     const auto mine = statements_.find(std::string(name));
     const Prepared* known = mine != statements_.end() ? mine->second.get() : nullptr;
     if (known && !knows_for_sure(*known, name, out)) return false;
+    const Result result = known ? result_of(mine->second, mine->first, out) : Result::stands;
+    if (result == Result::unknown) return false;
     begin_exchange(out);
+    if (result == Result::changed) {
+        fail_instead(result_has_changed(), out);
+        client_rest_ = frame.size - frame.bytes.size();
+        client_rest_drop_ = true;
+        return true;
+    }
+    if (known) known = mine->second.get();
     if (name.empty()) known = unnamed_.get();
     if (known && known->meaning.reading) prepare_names(known->meaning, false, out);
     note_unsynced(Unsynced::bound);
@@ -318,7 +403,8 @@ bool PostgresConversation::on_describe(const Frame& frame, Orders& out) {
         return true;
     }
     const std::string_view there = statement_on_server(mine->second, view->name, out);
-    expected_.push(Expected::Kind::describe);
+    Expected& entry = expected_.push(Expected::Kind::describe);
+    if (transaction_mode()) entry.say().client_name = view->name;
     std::string bytes;
     frontend::describe(bytes, 'S', there);
     out.send_copy(bytes);

@@ -73,8 +73,9 @@ std::size_t PostgresConversation::on_upstream(ByteView bytes, Orders& out) {
             if (swallow_rows) run = used;
             continue;
         }
-        const bool looked_at =
-            frame.type != 'T' && frame.type != 't' && frame.type != 'V' && frame.type != 'A' && frame.type != 'N';
+        const bool compared = frame.type == 'T' && !expected_.empty() && expected_.front().words;
+        const bool looked_at = compared || (frame.type != 'T' && frame.type != 't' && frame.type != 'V' &&
+                                            frame.type != 'A' && frame.type != 'N');
         if (frame.status != Frame::Status::whole && looked_at) {
             if (frame.size > kLookedAt) {
                 pass_run();
@@ -188,17 +189,21 @@ bool PostgresConversation::server_message(const Frame& frame, Orders& out) {
             expected_.pop();
             return front == Kind::close;
         case 't':
+            if (front == Kind::our_step && expected_.front().purpose == Expected::Purpose::compare) return false;
             if (front != Kind::describe) return server_broke("a ParameterDescription nobody asked for", out);
             return true;
         case 'n':
             if (front != Kind::describe && front != Kind::our_step)
                 return server_broke("a NoData nobody asked for", out);
-            if (front == Kind::describe) expected_.pop();
+            hear_description({});
+            if (front == Kind::describe || expected_.front().purpose == Expected::Purpose::compare) expected_.pop();
             return front == Kind::describe;
         case 'T':
-            if (front == Kind::describe) {
+            if (front == Kind::describe ||
+                (front == Kind::our_step && expected_.front().purpose == Expected::Purpose::compare)) {
+                hear_description(frame.body());
                 expected_.pop();
-                return true;
+                return front == Kind::describe;
             }
             if (front != Kind::query && front != Kind::our_query)
                 return server_broke("a RowDescription nobody asked for", out);
@@ -241,7 +246,7 @@ bool PostgresConversation::on_copy_in() {
 
 bool PostgresConversation::on_error(const Frame& frame, Orders& out) {
     const auto error = parse_error(frame.body());
-    if (!error) return server_broke("a malformed ErrorResponse", out);
+    if (!error || error->sqlstate.empty()) return server_broke("a malformed ErrorResponse", out);
     if (error->fatal()) {  // its farewell: what the client is told depends on what was under way
         fatal_.assign(frame.bytes);
         return false;
@@ -251,7 +256,10 @@ bool PostgresConversation::on_error(const Frame& frame, Orders& out) {
     const Kind front = expected_.front().kind;
     if (front == Kind::our_query) {
         const auto& step = expected_.front();
-        if (step.purpose == Expected::Purpose::step && step.words) upstream_->by_sql.erase(step.words->client_name);
+        if (step.purpose == Expected::Purpose::step && step.words) {
+            upstream_->by_sql.erase(step.words->client_name);
+            step_error_.assign(frame.bytes);
+        }
         settle_failed_ = true;
         settle_error_.assign(frame.bytes);
         return false;
@@ -265,6 +273,11 @@ bool PostgresConversation::on_error(const Frame& frame, Orders& out) {
     if (out_of_time) {  // our own cancel: the client is told why
         out.reply_copy(
             refusal_bytes(Refusal::Reason::deadline, "the request's deadline passed while the server worked on it"));
+        told_client_ = true;
+        pass = false;
+    }
+    if (const std::string why = std::exchange(step_error_, {}); !why.empty() && error->sqlstate == "26000") {
+        out.reply_copy(why);  // it lacks the statement because that could not be prepared there
         told_client_ = true;
         pass = false;
     }
@@ -402,12 +415,14 @@ bool PostgresConversation::on_ready_over(Orders& out) {
                 end_audit(out, failed);
                 break;
             case Expected::Purpose::step:
+            case Expected::Purpose::compare:
             case Expected::Purpose::none:
                 break;
         }
         return upstream_ != nullptr;
     }
     const bool error = std::exchange(error_since_ready_, false);
+    step_error_.clear();
     deadline_passed_ = false;
     out.finished(error ? Outcome::client_fault : Outcome::ok);
     if (!set_names_.empty()) take_reported();

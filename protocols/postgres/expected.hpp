@@ -28,7 +28,7 @@ struct Expected {
         told,       // nothing is owed; `text` is for the client when it is this entry's turn
         instead,    // a message that is bound to fail; `text` is told instead of the server's error
     };
-    enum class Purpose : std::uint8_t { none, settle, audit, step };  // of our_query
+    enum class Purpose : std::uint8_t { none, settle, audit, step, compare };  // of our_query; compare: of our_step
     Kind kind = Kind::query;
     Purpose purpose = Purpose::none;
     bool unnamed = false;  // parse, our_parse: of the unnamed statement

@@ -97,6 +97,7 @@ PreparedRef make_prepared(std::string_view text, std::string_view types, const P
     if (named) {
         prepared->context = context.digest();
         prepared->own = !context.own.empty();
+        prepared->schema = context.schema;
         prepared->name = digest_name(text, types, prepared->context);
     }
     return prepared;

@@ -44,11 +44,13 @@ inline std::optional<Meaning> understand_at_sight(std::string_view text) {
 // Under what a statement is parsed.
 struct ParseContext {
     sql::LexOptions lex;
-    bool readable = true;  // false: in its encoding the text cannot be read
-    std::string settings;  // what else decides what its literals mean, in some fixed writing
-    std::string own;       // not empty: what comes of it is shared with nobody, and this sets it apart
+    bool readable = true;      // false: in its encoding the text cannot be read
+    std::uint64_t schema = 0;  // how much DDL came before
+    std::string settings;      // what else decides what its literals mean, in some fixed writing
+    std::string own;           // not empty: what comes of it is shared with nobody, and this sets it apart
     std::string digest() const {
-        return settings + (lex.standard_conforming_strings ? "" : "\x01strings") + (readable ? "" : "\x01unread") + own;
+        return (schema > 0 ? std::to_string(schema) + '\x01' : "") + settings +
+               (lex.standard_conforming_strings ? "" : "\x01strings") + (readable ? "" : "\x01unread") + own;
     }
 };
 // Whether a setting has a say in what a parsed statement gives: how literals are read and constants are written.
@@ -60,8 +62,9 @@ struct Prepared {
     std::string text;
     std::string types;    // as on the wire: 4 bytes each
     std::string context;  // ParseContext::digest()
-    bool own = false;     // its context was one client's own
-    std::string name;     // on shared connections; empty for an unnamed statement
+    std::uint64_t schema = 0;
+    bool own = false;  // its context was one client's own
+    std::string name;  // on shared connections; empty for an unnamed statement
     Meaning meaning;
 };
 using PreparedRef = std::shared_ptr<const Prepared>;

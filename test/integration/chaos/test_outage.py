@@ -48,6 +48,7 @@ class NoSampler:
 # --- the faults -------------------------------------------------------------------------------------------------------
 def killed(server, down=3.0):
     def fault(truth):
+        truth.doubtful()  # dying takes a moment
         server.kill9()
         truth.server_is(False)
         time.sleep(down)
@@ -74,8 +75,9 @@ def reset(relay):
     return fault
 
 
-def swallowed(relay, down=5.5):  # longer than certain_after by a few looks of the sampler
+def swallowed(relay, down):
     def fault(truth):
+        truth.doubtful()
         relay.black_hole(reset=True)
         truth.server_is(False)
         time.sleep(down)
@@ -151,10 +153,11 @@ def test_connections_reset(server, start_proxy):
 def test_accepted_and_never_answered(server, start_proxy):
     with FaultProxy(server.port) as relay:
         # The ladder starts over only after stable_for; were it longer than the pauses, the third outage would rightly be
-        # followed by a long step, which no wake probe can cut short: the port was never closed.
-        proxy = start_proxy(relay.port, resilience={"backoff": {"stable_for": "2s"}})
-        through_the_proxy("black hole", server, proxy, swallowed(relay), longest=5.5 + 3 + 3, recover_within=3.0,
-                          certain_after=3.0 + 0.7, outages=min(OUTAGES, 2) if not SOAK else OUTAGES)
+        # followed by a long step, which no wake probe can cut short: the port was never closed. For the same reason the
+        # outage ends before the first attempt of the ladder, 4 s after it began, and after some looks of the sampler.
+        proxy = start_proxy(relay.port, resilience={"connect_timeout": "2s", "backoff": {"stable_for": "2s"}})
+        through_the_proxy("black hole", server, proxy, swallowed(relay, 3.6), longest=3.6 + 3 + 3, recover_within=3.0,
+                          certain_after=2.0 + 0.5, outages=min(OUTAGES, 2) if not SOAK else OUTAGES)
 
 
 # --- the checkers themselves --------------------------------------------------------------------------------------------

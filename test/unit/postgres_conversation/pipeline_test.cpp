@@ -29,21 +29,20 @@ std::string times(std::size_t n, const std::string& text) {
 }  // namespace
 
 TEST(Told, never_within_a_message_that_is_still_coming) {
-    const std::string types = msg('t', [](Writer& w) { w.i16(1).i32(23); });
     Script s = with_a_statement();
-    s.client(describe('S', "a") + parse("b", kSql) + sync()).events("open");
-    s.opens().sends(describe('S', kName) + sync());
-    s.server(types + columns().substr(0, 9)).tells(types + columns().substr(0, 9));
+    s.client(bind_to("a") + describe('P', "") + parse("b", kSql) + sync()).events("open");
+    s.opens().sends(bind_to(kName) + describe('P', "") + sync());
+    s.server(bound() + columns().substr(0, 9)).tells(bound() + columns().substr(0, 9));
     s.server(columns().substr(9)).tells(columns().substr(9) + parsed());
     s.server(ready()).tells(ready()).events("ok clean");
     s.play();
 }
 
 TEST(Told, not_even_when_asked_for_in_the_middle_of_one) {
-    const std::string types = msg('t', [](Writer& w) { w.i16(1).i32(23); });
     Script s = with_a_statement();
-    s.client(describe('S', "a") + flush()).events("open").opens().sends(describe('S', kName) + flush());
-    s.server(types + columns().substr(0, 9)).tells(types + columns().substr(0, 9));
+    const auto ask = [](const std::string& name) { return bind_to(name) + describe('P', "") + flush(); };
+    s.client(ask("a")).events("open").opens().sends(ask(kName));
+    s.server(bound() + columns().substr(0, 9)).tells(bound() + columns().substr(0, 9));
     s.client(parse("b", kSql) + close('S', "a"));
     s.server(columns().substr(9)).tells(columns().substr(9) + parsed() + closed());
     s.client(sync()).sends(sync()).server(ready()).tells(ready()).events("ok clean");

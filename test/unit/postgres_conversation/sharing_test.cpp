@@ -25,6 +25,43 @@ Script& alone(Script& s, const std::string& sql, const std::string& tag, int ups
 }
 }  // namespace
 
+// ---------------------------------------------------------------------------------------------------- names by message
+
+// A client that was told what the result looks like hears of a change as from the server it prepared it on, though
+// the connection at hand never had the statement.
+TEST(Names, a_result_that_changed_is_told_and_one_that_did_not_is_not) {
+    const std::string types = msg('t', [](Writer& w) { w.i16(1).i32(23); });
+    const std::string more = msg('T', [](Writer& w) {
+        w.i16(2);
+        for (const char* name : {"n", "more"}) w.str(name).i32(0).i16(0).i32(23).i16(4).i32(0xffffffffU).i16(0);
+    });
+    ParseContext later;
+    later.schema = 1;
+    const std::string anew = make_prepared(kSql, "", later, true)->name;
+    for (const bool changed : {true, false}) {
+        Script s;
+        const auto asked = [&](const std::string& name) { return parse(name, kSql) + describe('S', name); };
+        s.client(asked("a") + sync()).events("open").opens(0).sends(asked(kName) + sync());
+        s.server(parsed() + types + columns() + ready())
+            .tells(parsed() + types + columns() + ready())
+            .events("ok clean");
+        s.as(1).client(query("ALTER TABLE t ADD more int")).events("open").opens(2).sends_something();
+        s.server(done("ALTER TABLE")).tells(done("ALTER TABLE")).events("ok").sends_something();
+        s.server(columns() + done("SELECT 0")).events("clean");
+        const std::string run = bind_to("a") + execute() + sync();
+        s.as(0).client(run).events("open").opens(1).sends(asked(anew) + flush());
+        if (changed) {
+            s.server(parsed() + types + more).sends(execute("breakwater_no_such_portal") + execute() + sync());
+            s.server(error("34000") + ready()).outlined("E0A000 ZI").events("client_fault clean");
+        } else {
+            const std::string answer = bound() + row("7") + done("SELECT 1");
+            s.server(parsed() + types + columns()).sends(bind_to(anew) + execute() + sync());
+            s.server(answer).tells(answer).events("ok clean");
+        }
+        s.play();
+    }
+}
+
 // ---------------------------------------------------------------------------------------------------- names by SQL
 
 TEST(SqlNames, a_step_that_failed_leaves_nothing_behind) {
@@ -47,7 +84,7 @@ TEST(SqlNames, a_prepare_that_fails_elsewhere_does_not_hurt_the_next_client) {
     alone(s, prepare, "PREPARE");
     s.client(query("EXECUTE p")).events("open").opens(1).sends(query(prepare) + query("EXECUTE p"));
     s.server(error("42P01") + ready() + error("26000") + ready());
-    s.tells(error("26000") + ready()).events("client_fault").sends_something();
+    s.tells(error("42P01") + ready()).events("client_fault").sends_something();  // why it is not there
     s.server(columns() + done("SELECT 0")).events("clean");
     s.as(1);
     alone(s, "SELECT 1", "SELECT 1", 1);  // no DEALLOCATE of what is not there

@@ -241,6 +241,7 @@ class Script {
     }
 
     void play_once(Cut cut) {
+        options_.schema_epoch = std::make_shared<std::atomic<std::uint64_t>>(0);
         PostgresDatabase database(options_, {});
         std::map<int, Client> clients;
         std::map<int, PostgresUpstream> upstreams;
