@@ -111,6 +111,7 @@ class PostgresConversation final : public Conversation {
     There has_statement(std::string_view server_name, std::string_view client_name);
     enum class Result : std::uint8_t { stands, unknown, changed };
     Result result_of(PreparedRef& prepared, const std::string& client_name, Orders& out);
+    void expect_description(const std::string& client_name);
     void hear_description(ByteView body);
     bool knows_for_sure(const Prepared& prepared, std::string_view client_name, Orders& out);
     void parse_on_server(const Prepared& prepared, const std::string& name, Orders& out);
@@ -192,6 +193,7 @@ class PostgresConversation final : public Conversation {
     std::uint32_t unnamed_version_ = 0;                         // a server connection may still have an older one
     std::map<std::string, PreparedRef, std::less<>> portals_;  // what each was bound to; null: not known. Of this lease
     PreparedRef unnamed_portal_;
+    std::string unnamed_portal_of_;  // the client's name of its statement; empty: the unnamed one, or none known
 
     // the connection in hand
     PostgresUpstream* upstream_ = nullptr;

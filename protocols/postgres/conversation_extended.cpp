@@ -199,6 +199,13 @@ PostgresConversation::Result PostgresConversation::result_of(PreparedRef& prepar
     return Result::unknown;
 }
 
+// A Describe of the client's. The first of a statement is what it counts on from then on: pgjdbc, for one, asks once.
+void PostgresConversation::expect_description(const std::string& client_name) {
+    Expected& entry = expected_.push(Expected::Kind::describe);
+    if (client_name.empty() || !transaction_mode() || described_.contains(client_name)) return;
+    entry.say().client_name = client_name;
+}
+
 // Of a statement that is described: to the client, or to us who compare. Empty: it has no result.
 void PostgresConversation::hear_description(ByteView body) {
     const Expected& entry = expected_.front();
@@ -309,6 +316,7 @@ bool PostgresConversation::on_bind(const Frame& frame, Orders& out) {
     if (known && known->meaning.reading) prepare_names(known->meaning, false, out);
     note_unsynced(Unsynced::bound);
     fresh_lease_ = false;
+    if (portal.empty()) unnamed_portal_of_.clear();
     if (name.empty()) {
         if (upstream_->unnamed_of != unnamed_mark() &&
             unnamed_) {  // parsed on another connection, or one a query of ours wiped
@@ -341,6 +349,7 @@ bool PostgresConversation::on_bind(const Frame& frame, Orders& out) {
     const std::string_view there = statement_on_server(mine->second, name, out);
     const PreparedRef& prepared = mine->second;
     portal_slot(portal) = prepared;
+    if (portal.empty()) unnamed_portal_of_ = mine->first;
     expected_.push(Expected::Kind::bind);
     if (!transaction_mode()) {
         pass_client(frame, out);
@@ -370,7 +379,7 @@ bool PostgresConversation::on_describe(const Frame& frame, Orders& out) {
     note_unsynced(Unsynced::parsed);
     fresh_lease_ = false;
     if (view->kind == 'P') {
-        expected_.push(Expected::Kind::describe);
+        expect_description(view->name.empty() ? unnamed_portal_of_ : std::string());
         out.send(frame.bytes);
         return true;
     }
@@ -403,8 +412,7 @@ bool PostgresConversation::on_describe(const Frame& frame, Orders& out) {
         return true;
     }
     const std::string_view there = statement_on_server(mine->second, view->name, out);
-    Expected& entry = expected_.push(Expected::Kind::describe);
-    if (transaction_mode()) entry.say().client_name = view->name;
+    expect_description(mine->first);
     std::string bytes;
     frontend::describe(bytes, 'S', there);
     out.send_copy(bytes);

@@ -30,8 +30,8 @@ std::string times(std::size_t n, const std::string& text) {
 
 TEST(Told, never_within_a_message_that_is_still_coming) {
     Script s = with_a_statement();
-    s.client(bind_to("a") + describe('P', "") + parse("b", kSql) + sync()).events("open");
-    s.opens().sends(bind_to(kName) + describe('P', "") + sync());
+    s.client(bind_to("a", "p") + describe('P', "p") + parse("b", kSql) + sync()).events("open");
+    s.opens().sends(bind_to(kName, "p") + describe('P', "p") + sync());
     s.server(bound() + columns().substr(0, 9)).tells(bound() + columns().substr(0, 9));
     s.server(columns().substr(9)).tells(columns().substr(9) + parsed());
     s.server(ready()).tells(ready()).events("ok clean");
@@ -40,7 +40,7 @@ TEST(Told, never_within_a_message_that_is_still_coming) {
 
 TEST(Told, not_even_when_asked_for_in_the_middle_of_one) {
     Script s = with_a_statement();
-    const auto ask = [](const std::string& name) { return bind_to(name) + describe('P', "") + flush(); };
+    const auto ask = [](const std::string& name) { return bind_to(name, "p") + describe('P', "p") + flush(); };
     s.client(ask("a")).events("open").opens().sends(ask(kName));
     s.server(bound() + columns().substr(0, 9)).tells(bound() + columns().substr(0, 9));
     s.client(parse("b", kSql) + close('S', "a"));
