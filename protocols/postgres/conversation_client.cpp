@@ -12,6 +12,9 @@ namespace {
 constexpr std::size_t kWholeQuery = 1 << 20;       // a larger query is passed on unread, and taken for anything
 constexpr std::size_t kWholeStatement = 16 << 20;  // the longest text that can be prepared
 constexpr std::size_t kMostOwed = 8192;            // answers
+
+// Runs, names or uses something.
+bool is_work(char type) { return std::string_view("QPBDCEF").find(type) != ByteView::npos; }
 }  // namespace
 
 sql::LexOptions PostgresConversation::lex_options() const {
@@ -60,7 +63,7 @@ bool PostgresConversation::client_message(const Frame& frame, Orders& out) {
     // A pipeline has its limit too; what is owed then is waited for.
     const bool too_long = expected_.size() >= kMostOwed && std::string_view("dcf").find(frame.type) == ByteView::npos;
     if (too_long && wait_for_answers(out)) return false;
-    if (std::string_view("QPBDCEF").find(frame.type) != ByteView::npos && !ready_for_work(out)) return false;
+    if ((barrier_ || resettle_) && is_work(frame.type) && !ready_for_work(out)) return false;
     const bool whole = frame.status == Frame::Status::whole;
     switch (frame.type) {
         case 'Q':

@@ -166,6 +166,7 @@ PostgresConversation::There PostgresConversation::has_statement(std::string_view
 
 // False: the message must wait, until it is known whether client and connection have the statement.
 bool PostgresConversation::knows_for_sure(const Prepared& prepared, std::string_view client_name, Orders& out) {
+    if (expected_.empty()) return true;
     const std::string_view name = transaction_mode() ? std::string_view(prepared.name) : client_name;
     const bool perhaps = has_statement(name, {}) == There::perhaps || has_statement({}, client_name) == There::perhaps;
     return !perhaps || !wait_for_answers(out);
@@ -358,7 +359,21 @@ bool PostgresConversation::on_bind(const Frame& frame, Orders& out) {
     char head[kHeader] = {'B'};
     store_be32(head + 1, static_cast<std::uint32_t>(frame.size - 1 - name.size() + there.size()));
     constexpr ByteView kEnd("", 1);
-    for (const ByteView piece : {ByteView(head, sizeof head), portal, kEnd, there, kEnd}) out.send_copy(piece);
+    char joined[256];  // one copy where names are short, as they are
+    std::size_t size = 0;
+    for (const ByteView piece : {ByteView(head, sizeof head), portal, kEnd, there, kEnd}) {
+        if (piece.size() > sizeof joined - size) {
+            out.send_copy(ByteView(joined, size));
+            size = 0;
+        }
+        if (piece.size() > sizeof joined) {
+            out.send_copy(piece);
+            continue;
+        }
+        std::memcpy(joined + size, piece.data(), piece.size());
+        size += piece.size();
+    }
+    out.send_copy(ByteView(joined, size));
     out.send(body.substr(name_end + 1));
     client_rest_ = frame.size - frame.bytes.size();
     client_rest_drop_ = false;
