@@ -1,6 +1,6 @@
-// recv, send and epoll_wait for the data path, straight to the kernel. In a program with several threads glibc makes each
-// of them a cancellation point, which is two more atomic exchanges a call. No thread here is ever cancelled, and a proxied
-// query is little else than these calls: measured, they are 4% of its CPU. Errors as ever: -1 and errno.
+// recv, send and epoll_wait for the data path, straight to the kernel. In a program with several threads glibc makes
+// each of them a cancellation point, which is two more atomic exchanges a call. No thread here is ever cancelled, and a
+// proxied query is little else than these calls: measured, they are 4% of its CPU. Errors as ever: -1 and errno.
 //
 // Under a sanitizer the ordinary calls are used, since it watches what they read and write.
 #pragma once

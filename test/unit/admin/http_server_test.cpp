@@ -465,9 +465,9 @@ TEST(Table, SaysWhatIsMissingAndWhy) {
 
     const std::string shown =
         client::table(health_detailed(engine, around, std::chrono::system_clock::now()).body, false);
-    for (const char* part : {"backoff_exhausted: connection refused", "  –       backoff_exhausted", "12.3ms  by hand\n",
-                             "\ncache (redis): not supported yet, not served\n", "cannot be measured\n",
-                             "fail  No such file or directory\n", "ok    50%\n"})
+    for (const char* part : {"backoff_exhausted: connection refused", "  –       backoff_exhausted",
+                             "12.3ms  by hand\n", "\ncache (redis): not supported yet, not served\n",
+                             "cannot be measured\n", "fail  No such file or directory\n", "ok    50%\n"})
         EXPECT_NE(shown.find(part), std::string::npos) << part << " in\n" << shown;
     EXPECT_EQ(shown.find("0.0ms"), std::string::npos) << shown;
     EXPECT_EQ(shown.find("ENDPOINT"), shown.rfind("ENDPOINT")) << "a table of nothing in\n" << shown;
