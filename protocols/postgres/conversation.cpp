@@ -162,7 +162,7 @@ void PostgresConversation::on_opened(UpstreamState& upstream, Orders& out) {
     told_client_ = false;
     fresh_lease_ = true;
     error_since_ready_ = false;
-    skip_to_sync_ = sync_due_ = copying_in_ = commit_sent_ = rollback_sent_ = barrier_ = false;
+    skip_to_sync_ = copying_in_ = commit_sent_ = rollback_sent_ = barrier_ = false;
     early_syncs_ = 0;
     unsynced_ = Unsynced::nothing;
     server_rest_ = 0;

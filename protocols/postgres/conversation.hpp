@@ -95,6 +95,10 @@ class PostgresConversation final : public Conversation {
     bool on_sync(const Frame& frame, Orders& out);
     bool on_copy(const Frame& frame, Orders& out);
     void pass_client(const Frame& frame, Orders& out);  // and remembers what of it is still to come
+    void drop_client(const Frame& frame) {              // likewise
+        client_rest_ = frame.size - frame.bytes.size();
+        client_rest_drop_ = true;
+    }
     void begin_exchange(Orders& out);
     void note_request(bool read);
     void note_sequences(const Meaning& meaning) {  // once it has written, what currval tells may be its own
@@ -207,7 +211,6 @@ class PostgresConversation final : public Conversation {
     bool opening_ = false;  // a server was asked for
     bool settling_ = false, settle_failed_ = false, auditing_ = false;
     bool skip_to_sync_ = false;  // an extended-protocol error: the server ignores everything up to Sync
-    bool sync_due_ = false;      // ... and that Sync has not come from the client yet
     bool copying_in_ = false;
     unsigned early_syncs_ = 0;      // sent before a COPY began, which ignores them, unless it failed first
     bool waits_ = false;            // the next message waits for all that is owed

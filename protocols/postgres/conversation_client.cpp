@@ -103,8 +103,7 @@ bool PostgresConversation::client_message(const Frame& frame, Orders& out) {
             return on_copy(frame, out);
         case 'F': {  // FunctionCall: large objects in libpq still use it
             if (skip_to_sync_) {
-                client_rest_ = frame.size - frame.bytes.size();
-                client_rest_drop_ = true;
+                drop_client(frame);
                 return true;
             }
             if (!need_server(out)) return false;
@@ -249,8 +248,7 @@ bool PostgresConversation::on_query(const Frame& frame, Orders& out) {
 
 bool PostgresConversation::on_large_query(const Frame& frame, Orders& out) {
     if (skip_to_sync_) {
-        client_rest_ = frame.size - frame.bytes.size();
-        client_rest_drop_ = true;
+        drop_client(frame);
         return true;
     }
     if (!need_server(out)) return false;
@@ -384,7 +382,6 @@ bool PostgresConversation::on_sync(const Frame& frame, Orders& out) {
     begin_exchange(out);
     if (skip_to_sync_) {
         skip_to_sync_ = false;
-        sync_due_ = false;
     }
     expected_.push(Expected::Kind::sync);
     unsynced_ = Unsynced::nothing;
@@ -394,8 +391,7 @@ bool PostgresConversation::on_sync(const Frame& frame, Orders& out) {
 bool PostgresConversation::on_copy(const Frame& frame, Orders& out) {
     const bool late = !upstream_ || expected_.empty() || skip_to_sync_;
     if (late) {  // the server gave up copying; what the client had under way is dropped
-        client_rest_ = frame.size - frame.bytes.size();
-        client_rest_drop_ = true;
+        drop_client(frame);
         return true;
     }
     safe_ = false;

@@ -183,13 +183,9 @@ PostgresConversation::Result PostgresConversation::result_of(PreparedRef& prepar
         return Result::stands;
     if (wait_for_answers(out)) return Result::unknown;
     begin_exchange(out);
-    PreparedRef before = std::exchange(prepared, database_.prepare(prepared->text, prepared->types, parse_context({})));
-    if (has_statement(prepared->name, {}) == There::no) {
-        make_room(out);
-        parse_on_server(*prepared, prepared->name, out);
-    }
+    PreparedRef before = prepared;
     std::string bytes;
-    frontend::describe(bytes, 'S', prepared->name);
+    frontend::describe(bytes, 'S', statement_on_server(prepared, client_name, out));
     out.send_copy(bytes);
     Expected& entry = expected_.push(Expected::Kind::our_step);
     entry.purpose = Expected::Purpose::compare;
@@ -282,8 +278,7 @@ void PostgresConversation::bring_by_sql(const std::string& name, const std::stri
 
 bool PostgresConversation::on_bind(const Frame& frame, Orders& out) {
     if (skip_to_sync_) {
-        client_rest_ = frame.size - frame.bytes.size();
-        client_rest_drop_ = true;
+        drop_client(frame);
         return true;
     }
     // Only the names are of interest; the values pass by.
@@ -308,8 +303,7 @@ bool PostgresConversation::on_bind(const Frame& frame, Orders& out) {
     begin_exchange(out);
     if (result == Result::changed) {
         fail_instead(result_has_changed(), out);
-        client_rest_ = frame.size - frame.bytes.size();
-        client_rest_drop_ = true;
+        drop_client(frame);
         return true;
     }
     if (known) known = mine->second.get();
@@ -324,8 +318,7 @@ bool PostgresConversation::on_bind(const Frame& frame, Orders& out) {
             bring_unnamed(out);
         } else if (!unnamed_) {
             fail_instead(without_statement(name), out);
-            client_rest_ = frame.size - frame.bytes.size();
-            client_rest_drop_ = true;
+            drop_client(frame);
             return true;
         }
         portal_slot(portal) = unnamed_;
@@ -337,8 +330,7 @@ bool PostgresConversation::on_bind(const Frame& frame, Orders& out) {
         const auto sql_level = by_sql_.find(name);
         if (sql_level == by_sql_.end() && transaction_mode()) {
             fail_instead(without_statement(name), out);
-            client_rest_ = frame.size - frame.bytes.size();
-            client_rest_drop_ = true;
+            drop_client(frame);
             return true;
         }
         if (sql_level != by_sql_.end()) bring_by_sql(sql_level->first, sql_level->second, out);
@@ -394,7 +386,11 @@ bool PostgresConversation::on_describe(const Frame& frame, Orders& out) {
     note_unsynced(Unsynced::parsed);
     fresh_lease_ = false;
     if (view->kind == 'P') {
-        expect_description(view->name.empty() ? unnamed_portal_of_ : std::string());
+        if (view->name.empty()) {
+            expect_description(unnamed_portal_of_);
+        } else {
+            expected_.push(Expected::Kind::describe);
+        }
         out.send(frame.bytes);
         return true;
     }

@@ -140,7 +140,7 @@ Conversation::AfterLoss PostgresConversation::on_upstream_lost(bool may_retry, s
     }
     if (may_retry && asked) {
         expected_.clear();
-        skip_to_sync_ = sync_due_ = error_since_ready_ = false;
+        skip_to_sync_ = error_since_ready_ = false;
         return AfterLoss::retry;
     }
     if (ours_only) {  // the client's statement has not been sent yet, or is answered
@@ -219,7 +219,7 @@ void PostgresConversation::answer_all(const std::string& error, char status, boo
         told_any = open_end = true;
     }
     if (!told_any) failing_ = error;  // only queries of ours were under way: the client's next message gets it
-    skip_to_sync_ = sync_due_ = error_since_ready_ = false;
+    skip_to_sync_ = error_since_ready_ = false;
     if (open_end) local_skip_ = true;
     out.reply_copy(bytes);
 }
@@ -236,10 +236,7 @@ bool PostgresConversation::client_message_without_server(const Frame& frame, Ord
         return true;
     }
     if (frame.status != Frame::Status::whole && frame.size <= whole_up_to) return false;
-    const auto drop = [&] {
-        client_rest_ = frame.size - frame.bytes.size();
-        client_rest_drop_ = true;
-    };
+    const auto drop = [&] { drop_client(frame); };
     const auto error = [&] {
         if (!failing_.empty()) return std::exchange(failing_, {});
         std::string bytes;

@@ -383,7 +383,7 @@ bool PostgresConversation::on_ready(const Frame& frame, Orders& out) {
     if (!status) return server_broke("a malformed ReadyForQuery", out);
     if (expected_.empty() && early_syncs_ > 0) {  // the COPY failed before the server came to the Sync sent with it
         --early_syncs_;
-        skip_to_sync_ = sync_due_ = false;
+        skip_to_sync_ = false;
         upstream_->status = *status;
         ready_of_ = Kind::sync;
         return true;
