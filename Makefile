@@ -41,7 +41,7 @@ bench:
 	cmake --build --preset bench
 	@if [ -x build/bench/bench/breakwater_micro ]; then \
 	    build/bench/bench/breakwater_micro --benchmark_out=build/bench/micro.json --benchmark_out_format=json; fi
-	@BREAKWATER_BIN=$${BREAKWATER_BIN:-build/bench/proxy/breakwater} $(PYTHON) bench/run.py $(BENCH_FLAGS)
+	@BREAKWATER_BIN=$${BREAKWATER_BIN:-build/bench/breakwater} $(PYTHON) bench/run.py $(BENCH_FLAGS)
 
 lint:
 	@cmake/install_packages build lint

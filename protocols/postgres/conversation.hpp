@@ -35,16 +35,16 @@ class PostgresConversation final : public Conversation {
   public:
     PostgresConversation(PostgresDatabase& database, const Protocol::ClientInfo& client);
 
-    void turn_away(const Refusal& refusal) override;
-    std::size_t on_client(ByteView bytes, Orders& out) override;
-    std::size_t on_upstream(ByteView bytes, Orders& out) override;
-    void on_opened(UpstreamState& upstream, Orders& out) override;
-    void on_refused(const Refusal& refusal, Orders& out) override;
-    AfterLoss on_upstream_lost(bool may_retry, std::string_view why, Orders& out) override;
+    [[gnu::cold]] void turn_away(const Refusal& refusal) override;
+    [[gnu::hot]] std::size_t on_client(ByteView bytes, Orders& out) override;
+    [[gnu::hot]] std::size_t on_upstream(ByteView bytes, Orders& out) override;
+    [[gnu::hot]] void on_opened(UpstreamState& upstream, Orders& out) override;
+    [[gnu::cold]] void on_refused(const Refusal& refusal, Orders& out) override;
+    [[gnu::cold]] AfterLoss on_upstream_lost(bool may_retry, std::string_view why, Orders& out) override;
     void on_tls_ready(Orders& out) override;
-    void on_drain(Orders& out) override;
-    void on_deadline(Orders& out) override;
-    void on_cancel(Orders& out) override;
+    [[gnu::cold]] void on_drain(Orders& out) override;
+    [[gnu::cold]] void on_deadline(Orders& out) override;
+    [[gnu::cold]] void on_cancel(Orders& out) override;
     bool listening() const override;
     bool idle() const override;
     bool in_exchange() const override;
@@ -67,39 +67,39 @@ class PostgresConversation final : public Conversation {
 
     // --- borrowing (conversation.cpp)
     bool transaction_mode() const { return database_.options().mode == PoolMode::transaction; }
-    bool need_server(Orders& out);       // false: ordered one; the message is looked at again when it is there
-    bool wait_for_answers(Orders& out);  // true: something is owed, and the message must wait for it
-    bool ready_for_work(Orders& out);    // false likewise
-    void settle(Orders& out);
-    std::string forget_names_of_others(bool distrust);
-    void settled(Orders& out);
-    void settle_failed(Orders& out);
-    void enter(Orders& out);  // tells the new client all it must know
-    void give_back(Orders& out, Left left = Left::clean);
-    void tell_parameters(Orders& out);
-    void identify(Orders& out);
+    [[gnu::hot]] bool need_server(Orders& out);  // false: ordered one; the message is looked at again when it is there
+    bool wait_for_answers(Orders& out);          // true: something is owed, and the message must wait for it
+    bool ready_for_work(Orders& out);            // false likewise
+    [[gnu::hot]] void settle(Orders& out);
+    [[gnu::cold]] std::string forget_names_of_others(bool distrust);
+    [[gnu::hot]] void settled(Orders& out);
+    [[gnu::cold]] void settle_failed(Orders& out);
+    [[gnu::cold]] void enter(Orders& out);  // tells the new client all it must know
+    [[gnu::hot]] void give_back(Orders& out, Left left = Left::clean);
+    [[gnu::cold]] void tell_parameters(Orders& out);
+    [[gnu::cold]] void identify(Orders& out);
     void lost_sight();  // forgets the server connection
-    void say_goodbye(Orders& out);
-    void violation(Orders& out, std::string_view what);
+    [[gnu::cold]] void say_goodbye(Orders& out);
+    [[gnu::cold]] void violation(Orders& out, std::string_view what);
 
     // --- the client (conversation_client.cpp): each returns false when the message must wait
-    bool client_message(const Frame& frame, Orders& out);
-    void give_up_refused_settings(const Frame& frame);
-    bool on_query(const Frame& frame, Orders& out);
-    bool on_large_query(const Frame& frame, Orders& out);
-    bool on_parse(const Frame& frame, Orders& out);
-    bool on_bind(const Frame& frame, Orders& out);
-    bool on_describe(const Frame& frame, Orders& out);
-    bool on_execute(const Frame& frame, Orders& out);
-    bool on_close(const Frame& frame, Orders& out);
-    bool on_sync(const Frame& frame, Orders& out);
-    bool on_copy(const Frame& frame, Orders& out);
-    void pass_client(const Frame& frame, Orders& out);  // and remembers what of it is still to come
-    void drop_client(const Frame& frame) {              // likewise
+    [[gnu::hot]] bool client_message(const Frame& frame, Orders& out);
+    [[gnu::cold]] void give_up_refused_settings(const Frame& frame);
+    [[gnu::hot]] bool on_query(const Frame& frame, Orders& out);
+    [[gnu::cold]] bool on_large_query(const Frame& frame, Orders& out);
+    [[gnu::hot]] bool on_parse(const Frame& frame, Orders& out);
+    [[gnu::hot]] bool on_bind(const Frame& frame, Orders& out);
+    [[gnu::hot]] bool on_describe(const Frame& frame, Orders& out);
+    [[gnu::hot]] bool on_execute(const Frame& frame, Orders& out);
+    [[gnu::cold]] bool on_close(const Frame& frame, Orders& out);
+    [[gnu::hot]] bool on_sync(const Frame& frame, Orders& out);
+    [[gnu::cold]] bool on_copy(const Frame& frame, Orders& out);
+    [[gnu::hot]] void pass_client(const Frame& frame, Orders& out);  // and remembers what of it is still to come
+    void drop_client(const Frame& frame) {                           // likewise
         client_rest_ = frame.size - frame.bytes.size();
         client_rest_drop_ = true;
     }
-    void begin_exchange(Orders& out);
+    [[gnu::hot]] void begin_exchange(Orders& out);
     void note_request(bool read);
     void note_sequences(const Meaning& meaning) {  // once it has written, what currval tells may be its own
         if (!meaning.read && !meaning.effects().has(sql::Effect::prepare)) upstream_->sequences_of = id_;
@@ -108,9 +108,9 @@ class PostgresConversation final : public Conversation {
         if (what > unsynced_) unsynced_ = what;
     }
     void note_effects(const Reading& reading);
-    bool executes_plainly(const std::string& name) const;
+    [[gnu::cold]] bool executes_plainly(const std::string& name) const;
     void bring_unnamed(Orders& out);
-    void bring_by_sql(const std::string& name, const std::string& text, Orders& out);
+    [[gnu::cold]] void bring_by_sql(const std::string& name, const std::string& text, Orders& out);
     enum class There : std::uint8_t { no, perhaps, yes };
     There has_statement(std::string_view server_name, std::string_view client_name);
     enum class Result : std::uint8_t { stands, unknown, changed };
@@ -120,14 +120,14 @@ class PostgresConversation final : public Conversation {
     bool knows_for_sure(const Prepared& prepared, std::string_view client_name, Orders& out);
     void parse_on_server(const Prepared& prepared, const std::string& name, Orders& out);
     std::string_view statement_on_server(PreparedRef& prepared, std::string_view client_name, Orders& out);
-    bool prepare_names(const Meaning& meaning, bool simple, Orders& out);
-    void inject_sql(const std::string& text, bool simple, Orders& out, const std::string* name = nullptr);
-    void fail_instead(std::string error, Orders& out);
+    [[gnu::cold]] bool prepare_names(const Meaning& meaning, bool simple, Orders& out);
+    [[gnu::cold]] void inject_sql(const std::string& text, bool simple, Orders& out, const std::string* name = nullptr);
+    [[gnu::cold]] void fail_instead(std::string error, Orders& out);
     sql::LexOptions lex_options() const;
     ParseContext reading_context() const;  // enough for a statement that is shared with nobody
     ParseContext parse_context(std::string_view text);
-    void make_room(Orders& out);      // closes the prepared statements used longest ago
-    void take_back(std::size_t end);  // undoes what the first entries of expected_ noted
+    [[gnu::cold]] void make_room(Orders& out);      // closes the prepared statements used longest ago
+    [[gnu::cold]] void take_back(std::size_t end);  // undoes what the first entries of expected_ noted
     void forget_unnamed() {
         unnamed_.reset();
         unnamed_parsed_.reset();
@@ -144,38 +144,38 @@ class PostgresConversation final : public Conversation {
     }
 
     // --- the server (conversation_server.cpp)
-    bool server_message(const Frame& frame, Orders& out);  // true: pass it on
-    bool on_error(const Frame& frame, Orders& out);
-    bool on_ready(const Frame& frame, Orders& out);
-    bool on_complete(const Frame& frame, Orders& out);
-    bool on_copy_in();
+    [[gnu::hot]] bool server_message(const Frame& frame, Orders& out);  // true: pass it on
+    [[gnu::cold]] bool on_error(const Frame& frame, Orders& out);
+    [[gnu::hot]] bool on_ready(const Frame& frame, Orders& out);
+    [[gnu::hot]] bool on_complete(const Frame& frame, Orders& out);
+    [[gnu::cold]] bool on_copy_in();
     bool told_is_due() { return !expected_.empty() && expected_.front().kind == Expected::Kind::told; }
-    void tell_due(Orders& out);
+    [[gnu::cold]] void tell_due(Orders& out);
     void drop_copy_ends();
-    bool on_ready_over(Orders& out);  // after a ReadyForQuery; false: the connection was given back
+    [[gnu::hot]] bool on_ready_over(Orders& out);  // after a ReadyForQuery; false: the connection was given back
     void lease_may_end(Orders& out);
-    bool server_broke(const char* what, Orders& out);
+    [[gnu::cold]] bool server_broke(const char* what, Orders& out);
 
     // --- effects (conversation_effects.cpp)
     void apply(const sql::Statement& statement, std::string_view tag, Orders* out);
-    void apply_set(const sql::SetOp& op);
-    SettingsRef after_reset(const sql::SetOp& op, const SettingsRef& settings) const;
-    void note_failed(const Expected& entry);
+    [[gnu::cold]] void apply_set(const sql::SetOp& op);
+    [[gnu::cold]] SettingsRef after_reset(const sql::SetOp& op, const SettingsRef& settings) const;
+    [[gnu::cold]] void note_failed(const Expected& entry);
     void note_reported();
     void take_reported();
-    void end_transaction(bool committed);
-    void pin(Pin pin, Orders* out);
+    [[gnu::hot]] void end_transaction(bool committed);
+    [[gnu::cold]] void pin(Pin pin, Orders* out);
     bool pinned() const { return pins_ != 0; }
-    void begin_audit(Orders& out);
-    void hear_audit(std::string_view row);
+    [[gnu::cold]] void begin_audit(Orders& out);
+    [[gnu::cold]] void hear_audit(std::string_view row);
     bool is_prepare_of(const std::string& name, const std::string& text) const;
-    void end_audit(Orders& out, bool failed);
+    [[gnu::cold]] void end_audit(Orders& out, bool failed);
 
     // --- losses (conversation_loss.cpp)
     bool in_transaction() const { return upstream_ ? upstream_->status != 'I' : false; }
-    void answer_all(const std::string& error, char status, bool unsynced, Orders& out);
-    bool client_message_without_server(const Frame& frame, Orders& out);
-    std::string refusal_bytes(Refusal::Reason reason, std::string_view why, bool fatal = false) const;
+    [[gnu::cold]] void answer_all(const std::string& error, char status, bool unsynced, Orders& out);
+    [[gnu::cold]] bool client_message_without_server(const Frame& frame, Orders& out);
+    [[gnu::cold]] std::string refusal_bytes(Refusal::Reason reason, std::string_view why, bool fatal = false) const;
 
     PostgresDatabase& database_;
     const std::uint32_t id_;

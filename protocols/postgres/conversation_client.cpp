@@ -226,7 +226,7 @@ bool PostgresConversation::on_query(const Frame& frame, Orders& out) {
     if (pins_ & (1U << static_cast<unsigned>(Pin::encoding))) {
         meaning = not_understood();
     } else {
-        const auto plain = understand_at_sight(*text);
+        const auto plain = at_sight(database_.shapes.quick(*text));
         meaning = plain ? *plain : understand(*text, lex_options());
     }
     begin_exchange(out);

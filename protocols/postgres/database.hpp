@@ -16,6 +16,7 @@
 #include "protocols/postgres/greeting.hpp"
 #include "protocols/postgres/prepared.hpp"
 #include "protocols/postgres/scram.hpp"
+#include "protocols/postgres/sql_shape.hpp"
 #include "protocols/postgres/upstream_state.hpp"
 
 namespace breakwater::postgres {
@@ -77,6 +78,7 @@ class PostgresDatabase {
     // One statement, one copy, however many clients prepare it.
     PreparedRef prepare(std::string_view text, std::string_view types, const ParseContext& context);
 
+    sql::QuickByShape shapes;   // of simple queries
     Expectations::Spare spare;  // lent to the conversations that wait for an answer
 
     // Rises with every DDL seen, by whichever worker. What is prepared after it is another statement than what was

@@ -36,7 +36,7 @@ std::string digest_name(std::string_view text, std::string_view types, std::stri
 }  // namespace
 
 Meaning understand(std::string_view text, sql::LexOptions options) {
-    if (auto plain = understand_at_sight(text)) return *plain;
+    if (auto plain = at_sight(sql::quick(text))) return *plain;
     auto reading = std::make_shared<Reading>();
     reading->text = text;
     reading->analysis = sql::analyze(reading->text, options);

@@ -35,8 +35,7 @@ Meaning not_understood();
 // Of a cursor or statement made by SQL and used by message: it may do anything but end the transaction.
 Meaning not_seen();
 // The same for nearly all traffic, without allocating or options; nothing when a closer look is needed.
-inline std::optional<Meaning> understand_at_sight(std::string_view text) {
-    const sql::Quick quick = sql::quick(text);
+inline std::optional<Meaning> at_sight(sql::Quick quick) {
     if (quick == sql::Quick::needs_analysis) return std::nullopt;
     return Meaning{.read = quick == sql::Quick::plain_read, .reading = nullptr};
 }

@@ -69,9 +69,9 @@ class Reactor {
 
     void defer(std::function<void()> fn) { deferred_.push_back(std::move(fn)); }   // after the current event, same turn
     void next_turn(std::function<void()> fn) { later_.push_back(std::move(fn)); }  // when the others had theirs
-    void post(std::function<void()> fn);                                           // from any thread
+    [[gnu::cold]] void post(std::function<void()> fn);                             // from any thread
     void stop();                                                                   // from any thread
-    void run();
+    [[gnu::hot]] void run();
 
     TimePoint last_turn() const { return TimePoint(Duration(last_turn_.load(std::memory_order_relaxed))); }
 
@@ -85,10 +85,10 @@ class Reactor {
         heap_[at] = timer;
         timer->slot_ = at;
     }
-    int wait_milliseconds();
-    void fire_timers();
-    void run_deferred();
-    void run_posted();
+    [[gnu::hot]] int wait_milliseconds();
+    [[gnu::hot]] void fire_timers();
+    [[gnu::hot]] void run_deferred();
+    [[gnu::cold]] void run_posted();
 
     static constexpr int kBatch = 256;
     int epoll_ = -1;

@@ -39,9 +39,9 @@ class Stream {
     void close();
     void reset_on_close();  // close with RST instead of FIN: for peers that broke the rules mid-message
 
-    Io read(char* to, std::size_t size);
+    [[gnu::hot]] Io read(char* to, std::size_t size);
     bool ended();  // the peer has said its last, and all it said has been read
-    Io write(const iovec* pieces, int count);
+    [[gnu::hot]] Io write(const iovec* pieces, int count);
     Io write(ByteView bytes) {
         const iovec one{const_cast<char*>(bytes.data()), bytes.size()};
         return write(&one, 1);

@@ -101,20 +101,20 @@ class Pool {
 
     // An idle upstream at once, or nullptr and `waiter` queues (or was refused already: see its callbacks, never called
     // from inside).
-    Upstream* acquire(Waiter& waiter, const Upstream* liked);
-    void forget(Waiter& waiter);
-    void release(Upstream& upstream, Left left, Outcome outcome, const std::string& why = {});
+    [[gnu::hot]] Upstream* acquire(Waiter& waiter, const Upstream* liked);
+    [[gnu::cold]] void forget(Waiter& waiter);
+    [[gnu::hot]] void release(Upstream& upstream, Left left, Outcome outcome, const std::string& why = {});
     // A request on it was answered, whether or not it is given back soon (session mode, a pinned one).
-    void served(Upstream& upstream);
-    void lost(Upstream& upstream, const std::string& why);  // it broke while on lease
+    [[gnu::hot]] void served(Upstream& upstream);
+    [[gnu::cold]] void lost(Upstream& upstream, const std::string& why);  // it broke while on lease
 
     // Sends a cancel request for what the upstream is doing; done is called when the server has taken it (or not).
-    void cancel(Upstream& upstream, std::function<void()> done);
+    [[gnu::cold]] void cancel(Upstream& upstream, std::function<void()> done);
 
-    void on_endpoint_change();                                         // some endpoint's breaker moved
-    void change(SettingsRef settings, IdentityRef renewed = nullptr);  // reload; null: log in as before
-    void housekeep();                                                  // about once a second
-    void close_idle();
+    [[gnu::cold]] void on_endpoint_change();                                         // some endpoint's breaker moved
+    [[gnu::cold]] void change(SettingsRef settings, IdentityRef renewed = nullptr);  // reload; null: log in as before
+    [[gnu::cold]] void housekeep();                                                  // about once a second
+    [[gnu::cold]] void close_idle();
     // Sessions count themselves in and out, so that a pool is not thrown away under one.
     void join() { ++users_; }
     void leave() { --users_; }
@@ -128,7 +128,7 @@ class Pool {
     std::size_t waiting() const { return waiters_.size(); }
     TimePoint oldest_hold() const;
     PoolContext& context() { return context_; }
-    void on_idle_events(Upstream& upstream, std::uint32_t events);
+    [[gnu::cold]] void on_idle_events(Upstream& upstream, std::uint32_t events);
 
   private:
     struct Attempt {
@@ -142,9 +142,9 @@ class Pool {
     using Attempts = std::list<Attempt>;
 
     topology::EndpointRef pick_endpoint() const;
-    bool serves(const topology::Endpoint& endpoint) const;  // may what is idle there be lent?
-    bool give_up_useless();                                 // an idle upstream that may not: its place is free
-    Upstream* take_idle(const Upstream* liked);
+    [[gnu::hot]] bool serves(const topology::Endpoint& endpoint) const;  // may what is idle there be lent?
+    bool give_up_useless();  // an idle upstream that may not: its place is free
+    [[gnu::hot]] Upstream* take_idle(const Upstream* liked);
     void pump();  // gives idle upstreams to waiters, dials for the rest
     void schedule_pump();
     std::uint64_t allowance() const;
@@ -152,18 +152,18 @@ class Pool {
     void give_up_place() { give_up_place(*shared_, context_.worker, context_.post, kNobodyWaits); }
     // Static, since the pool may have gone meanwhile. Told to the longest waiter elsewhere, if before that ticket.
     static void give_up_place(PoolShared& shared, std::size_t worker, const Post& post, std::uint64_t before);
-    void grow();
-    void dial(const topology::EndpointRef& endpoint);
-    void on_dialled(Attempts::iterator attempt, net::Dial::Result result);
+    [[gnu::cold]] void grow();
+    [[gnu::cold]] void dial(const topology::EndpointRef& endpoint);
+    [[gnu::cold]] void on_dialled(Attempts::iterator attempt, net::Dial::Result result);
     void adopt(std::unique_ptr<Upstream> upstream);
-    void reset(Upstream& upstream);
-    void put_idle(Upstream& upstream);
-    void destroy(Upstream& upstream);
-    bool worn_out(const Upstream& upstream) const;
-    void grant(Waiter& waiter, Upstream& upstream);
+    [[gnu::cold]] void reset(Upstream& upstream);
+    [[gnu::hot]] void put_idle(Upstream& upstream);
+    [[gnu::cold]] void destroy(Upstream& upstream);
+    [[gnu::hot]] bool worn_out(const Upstream& upstream) const;
+    [[gnu::hot]] void grant(Waiter& waiter, Upstream& upstream);
     void dequeue(Waiter& waiter);
-    void refuse(Waiter& waiter, Refusal refusal);
-    void refuse_all(const Refusal& refusal);
+    [[gnu::cold]] void refuse(Waiter& waiter, Refusal refusal);
+    [[gnu::cold]] void refuse_all(const Refusal& refusal);
     void publish();  // the longest waiter's ticket, for the other workers
     std::uint64_t oldest_ticket() const;
     static std::optional<std::size_t> older_elsewhere(const PoolShared& shared, std::size_t worker,
@@ -172,11 +172,11 @@ class Pool {
     bool beg();                          // ask a worker with idle upstreams for one, or for the places of useless ones
     void give(std::size_t to, std::size_t wanted);  // the answer to that
     void update_holds();
-    void look_for_primary();
+    [[gnu::cold]] void look_for_primary();
     void begin_phase(Waiter& waiter, bool held) const;
     void end_phase(Waiter& waiter) const;
-    void check_deadlines();
-    void arm_deadline();
+    [[gnu::cold]] void check_deadlines();
+    [[gnu::cold]] void arm_deadline();
 
     PoolContext& context_;
     SettingsRef settings_;

@@ -25,7 +25,7 @@ class Holder {
 };
 
 struct Upstream final : net::Watch {
-    void on_events(std::uint32_t events) override;
+    [[gnu::hot]] void on_events(std::uint32_t events) override;
 
     Pool* pool = nullptr;      // of the worker it is on
     Holder* holder = nullptr;  // null while idle

@@ -26,18 +26,18 @@ class Session final : public net::Watch, public pool::Waiter {
     ~Session();
 
     void begin();
-    void turn_away();                               // too many clients: told so as soon as it can be
-    void on_events(std::uint32_t events) override;  // the client's
-    void on_upstream_events(pool::Upstream& upstream, std::uint32_t events) override;
+    [[gnu::cold]] void turn_away();                              // too many clients: told so as soon as it can be
+    [[gnu::hot]] void on_events(std::uint32_t events) override;  // the client's
+    [[gnu::hot]] void on_upstream_events(pool::Upstream& upstream, std::uint32_t events) override;
     void on_lease(pool::Upstream& upstream) override;
-    void on_refusal(const Refusal& refusal) override;
+    [[gnu::cold]] void on_refusal(const Refusal& refusal) override;
     std::size_t held_bytes() const override { return in_.size(); }
 
-    void drain();                             // say goodbye at the next good moment
-    void cancel(std::function<void()> done);  // another connection asked for it
-    void hang_up();                           // at once
-    void end();                               // at once too, but told what became of its request
-    void sweep(net::TimePoint now);           // idle and login time-outs
+    [[gnu::cold]] void drain();                             // say goodbye at the next good moment
+    [[gnu::cold]] void cancel(std::function<void()> done);  // another connection asked for it
+    [[gnu::cold]] void hang_up();                           // at once
+    [[gnu::cold]] void end();                               // at once too, but told what became of its request
+    [[gnu::cold]] void sweep(net::TimePoint now);           // idle and login time-outs
     bool has_key(const CancelKey& key) const;
     Database& database() const { return database_; }
     std::uint32_t id() const { return id_; }
@@ -45,29 +45,29 @@ class Session final : public net::Watch, public pool::Waiter {
   private:
     enum class Phase : std::uint8_t { open, handshaking, closing, gone };
 
-    void pump();         // go on wherever there is something to go on with
-    bool read_client();  // false: nothing more to do for now
-    bool read_upstream();
-    bool greet_client();
-    void feed_client(ByteView bytes, std::string* owner = nullptr);  // remembers what was not taken
-    void feed_upstream(ByteView bytes, std::string* owner = nullptr);
-    void keep(ByteView rest, std::string* owner);
-    void request_begins();
-    void carry_out();  // the worker's orders, until there are none
-    void open_exchange(Intent intent);
-    void start_lease(pool::Upstream& upstream);
-    void close_exchange(Left left, Outcome outcome);
-    void count_finished(Outcome outcome);
-    void tell_endpoint(Outcome outcome, net::TimePoint now);  // what a request says about it
-    void upstream_lost(const std::string& why);
-    void write_client(const iovec* pieces, int count);
-    void write_upstream(const iovec* pieces, int count);
-    void flush_client();
-    void flush_upstream();
-    void client_gone();
-    void arm_deadline();
-    void over_deadline();
-    void begin_tls();
+    [[gnu::hot]] void pump();         // go on wherever there is something to go on with
+    [[gnu::hot]] bool read_client();  // false: nothing more to do for now
+    [[gnu::hot]] bool read_upstream();
+    [[gnu::cold]] bool greet_client();
+    [[gnu::hot]] void feed_client(ByteView bytes, std::string* owner = nullptr);  // remembers what was not taken
+    [[gnu::hot]] void feed_upstream(ByteView bytes, std::string* owner = nullptr);
+    [[gnu::cold]] void keep(ByteView rest, std::string* owner);
+    [[gnu::hot]] void request_begins();
+    [[gnu::hot]] void carry_out();  // the worker's orders, until there are none
+    [[gnu::hot]] void open_exchange(Intent intent);
+    [[gnu::hot]] void start_lease(pool::Upstream& upstream);
+    [[gnu::hot]] void close_exchange(Left left, Outcome outcome);
+    [[gnu::hot]] void count_finished(Outcome outcome);
+    [[gnu::hot]] void tell_endpoint(Outcome outcome, net::TimePoint now);  // what a request says about it
+    [[gnu::cold]] void upstream_lost(const std::string& why);
+    [[gnu::hot]] void write_client(const iovec* pieces, int count);
+    [[gnu::hot]] void write_upstream(const iovec* pieces, int count);
+    [[gnu::cold]] void flush_client();
+    [[gnu::cold]] void flush_upstream();
+    [[gnu::cold]] void client_gone();
+    [[gnu::hot]] void arm_deadline();
+    [[gnu::cold]] void over_deadline();
+    [[gnu::cold]] void begin_tls();
     bool client_blocked() const { return !out_.empty(); }
     bool upstream_blocked() const { return lease_ && !lease_->out.empty(); }
     // Our own cancel, for a deadline, may arrive after the statement is over: it must not meet this client's next one.
