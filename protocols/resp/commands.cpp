@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "protocols/resp/number.hpp"
-#include "protocols/resp/value.hpp"
 
 namespace breakwater::resp {
 
@@ -172,11 +171,9 @@ LowerName::LowerName(ByteView name) {
     for (const char c : name) text_[size_++] = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
 }
 
-std::shared_ptr<const CommandTable> CommandTable::from(ByteView reply) {
-    const auto value = parse_value(reply);
-    if (!value || value->items.empty()) return nullptr;
+std::shared_ptr<const CommandTable> CommandTable::from(const Value& reply) {
     auto table = std::make_shared<CommandTable>();
-    for (const Value& item : value->items) {
+    for (const Value& item : reply.items) {
         if (auto command = command_of(item)) table->commands_.emplace(command->name, std::move(command));
     }
     return table->commands_.empty() ? nullptr : table;

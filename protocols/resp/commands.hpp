@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "protocols/core/bytes.hpp"
+#include "protocols/resp/value.hpp"
 
 namespace breakwater::resp {
 
@@ -79,7 +80,7 @@ struct Command {
 class CommandTable {
   public:
     // From the reply to COMMAND; nothing when it is not one.
-    static std::shared_ptr<const CommandTable> from(ByteView reply);
+    static std::shared_ptr<const CommandTable> from(const Value& reply);
 
     // The command these arguments name, its subcommand where it is a container; null: unknown.
     const Command* find(const std::vector<ByteView>& args) const;

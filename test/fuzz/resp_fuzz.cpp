@@ -83,8 +83,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if ((data[0] & 2) != 0) {
         if (replies_of(bytes, piece) != replies_of(bytes, size)) __builtin_trap();
         const std::string exact(bytes);
-        if (const auto value = parse_value(exact); value && value->items.size() > exact.size()) __builtin_trap();
-        if (const auto table = CommandTable::from(exact)) {
+        const auto value = parse_value(exact);
+        if (value && value->items.size() > exact.size()) __builtin_trap();
+        if (const auto table = value ? CommandTable::from(*value) : nullptr) {
             const std::vector<ByteView> args{bytes.substr(0, 4), "2", "a", "b"};
             if (const Command* command = table->find(args)) {
                 if (const auto keys = key_positions(*command, args)) {

@@ -3,36 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <sstream>
-
 #include "protocols/resp/slot.hpp"
+#include "test/unit/resp/table.hpp"
 
 namespace breakwater::resp {
 namespace {
 
 using ::testing::ElementsAre;
-
-// COMMAND INFO of some forty commands, as redis 7.0.15 (Debian 12) told it in RESP2.
-const CommandTable& table() {
-    static const auto known = [] {
-        std::ifstream file(BREAKWATER_FIXTURES "/resp/command-info-7.0.15.resp", std::ios::binary);
-        std::ostringstream text;
-        text << file.rdbuf();
-        return CommandTable::from(text.str());
-    }();
-    return *known;
-}
-
-std::vector<ByteView> words(const std::string& line) {
-    std::vector<ByteView> args;
-    for (std::size_t at = 0; at < line.size();) {
-        const std::size_t end = std::min(line.find(' ', at), line.size());
-        args.push_back(ByteView(line).substr(at, end - at));
-        at = end + 1;
-    }
-    return args;
-}
 
 struct Keys {
     const char* line;
@@ -110,11 +87,10 @@ TEST(Commands, flags_and_policies_are_the_servers) {
 }
 
 TEST(Commands, a_table_is_made_of_nothing_else) {
-    EXPECT_EQ(CommandTable::from("-NOAUTH no\r\n"), nullptr);
-    EXPECT_EQ(CommandTable::from("*0\r\n"), nullptr);
-    EXPECT_EQ(CommandTable::from("*1\r\n*1\r\n:1\r\n"), nullptr);
-    EXPECT_EQ(CommandTable::from("*1\r\n"), nullptr);
-    const auto old = CommandTable::from("*1\r\n*6\r\n$4\r\nmset\r\n:-3\r\n*1\r\n+write\r\n:1\r\n:-1\r\n:2\r\n");
+    EXPECT_EQ(table_from("-NOAUTH no\r\n"), nullptr);
+    EXPECT_EQ(table_from("*0\r\n"), nullptr);
+    EXPECT_EQ(table_from("*1\r\n*1\r\n:1\r\n"), nullptr);
+    const auto old = table_from("*1\r\n*6\r\n$4\r\nmset\r\n:-3\r\n*1\r\n+write\r\n:1\r\n:-1\r\n:2\r\n");
     ASSERT_TRUE(old);
     const std::string line = "mset a 1 b 2";
     const auto args = words(line);
