@@ -105,11 +105,24 @@ class Bench:
         return {"cpu_us": used / done * 1e6, "server_cpu_us": server_used / done * 1e6, "tps": seen["tps"],
                 "latency_ms": seen["latency_ms"]}
 
+    def afresh(self):
+        """The proxies as new processes, warm. Where a process lies in memory and caches is worth some percent for its whole
+        life, so each round draws anew."""
+        for proxy in self.proxies.values():
+            self.stack.stop(proxy)
+        self.proxies = {}
+        self.start_proxies()
+        for proxy in self.proxies.values():
+            pgbench(proxy.port, "simple", 8, 1)
+
     def rounds(self, cells, seconds):
-        present = set(self.proxies) | {"direct"}
         for number in range(1, self.options.rounds + 1):
+            if number > 1:
+                self.afresh()
+            present = set(self.proxies) | {"direct"}
             for name, mode, clients, variants, script in cells:
-                for variant in (v for v in variants if v in present):
+                turn = (number - 1) % len(variants)
+                for variant in (v for v in variants[turn:] + variants[:turn] if v in present):
                     note(f"round {number}/{self.options.rounds}: {name}: {variant}")
                     samples = self.results["cells"].setdefault(name, {}).setdefault(variant, [])
                     try:
