@@ -88,6 +88,7 @@ class Bench:
         for name, make in makers.items():
             try:
                 self.proxies[name] = self.stack.start(make())
+                pgbench(self.proxies[name].port, "simple", 8, 1)  # what is made on first use is nobody's CPU per query
             except BenchError as problem:
                 self.problem(f"{name}: {problem}")
 
@@ -106,14 +107,12 @@ class Bench:
                 "latency_ms": seen["latency_ms"]}
 
     def afresh(self):
-        """The proxies as new processes, warm. Where a process lies in memory and caches is worth some percent for its whole
-        life, so each round draws anew."""
+        """The proxies as new processes. Where one lies in memory and caches is worth some percent for its whole life, so
+        each round draws anew."""
         for proxy in self.proxies.values():
             self.stack.stop(proxy)
         self.proxies = {}
         self.start_proxies()
-        for proxy in self.proxies.values():
-            pgbench(proxy.port, "simple", 8, 1)
 
     def rounds(self, cells, seconds):
         for number in range(1, self.options.rounds + 1):

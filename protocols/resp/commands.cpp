@@ -121,8 +121,6 @@ std::unique_ptr<Command> command_of(const Value& from) {
     return command;
 }
 
-bool same_word(ByteView a, ByteView b) { return LowerName(a).view() == LowerName(b).view(); }
-
 using Positions = std::vector<std::size_t>;
 
 // Where the search begins; nothing when the keyword is not there: then the command has no such keys.
@@ -131,8 +129,9 @@ std::optional<std::int64_t> begin_of(const KeySpec& spec, const std::vector<Byte
     if (spec.begin == KeySpec::Begin::index) return spec.index;
     const std::int64_t from = spec.index > 0 ? spec.index : size + spec.index;
     const std::int64_t way = spec.index > 0 ? 1 : -1;
+    const LowerName keyword(spec.keyword);
     for (std::int64_t at = from; at > 0 && at < size; at += way)
-        if (same_word(args[static_cast<std::size_t>(at)], spec.keyword)) return at + 1;
+        if (LowerName(args[static_cast<std::size_t>(at)]).view() == keyword.view()) return at + 1;
     return std::nullopt;
 }
 
@@ -165,11 +164,6 @@ bool add_keys(const KeySpec& spec, const std::vector<ByteView>& args, Positions&
 }
 
 }  // namespace
-
-LowerName::LowerName(ByteView name) {
-    if (name.size() > sizeof text_) return;
-    for (const char c : name) text_[size_++] = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
-}
 
 std::shared_ptr<const CommandTable> CommandTable::from(const Value& reply) {
     auto table = std::make_shared<CommandTable>();

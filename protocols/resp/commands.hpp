@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "protocols/core/bytes.hpp"
+#include "protocols/resp/name.hpp"
 #include "protocols/resp/value.hpp"
 
 namespace breakwater::resp {
@@ -93,16 +94,5 @@ class CommandTable {
 // The positions of a command's keys, ascending. Nothing: they cannot be told from the table (SORT ... BY, MIGRATE, a
 // module's command without specifications); the server can be asked (COMMAND GETKEYS).
 std::optional<std::vector<std::size_t>> key_positions(const Command& command, const std::vector<ByteView>& args);
-
-// ASCII letters to lower case, as the server compares names. Longer than any name there is: an empty view.
-class LowerName {
-  public:
-    explicit LowerName(ByteView name);
-    ByteView view() const { return {text_, size_}; }
-
-  private:
-    char text_[64];
-    std::size_t size_ = 0;
-};
 
 }  // namespace breakwater::resp

@@ -7,8 +7,7 @@
 namespace breakwater::resp {
 
 void Dialogue::say(Step& step, int topic, const std::vector<ByteView>& words) {
-    array(step.send, words.size());
-    for (const ByteView word : words) bulk(step.send, word);
+    command(step.send, words);
     owed_.push_back(topic);
 }
 
@@ -35,7 +34,7 @@ std::size_t Dialogue::hear(ByteView bytes, Step& step) {
             return used;
         }
         on_reply(owed_[next_++], *value, step);
-        if (step.status == Status::working && next_ == owed_.size()) on_end(step);
+        if (step.status == Status::working && next_ == owed_.size()) step.status = Status::done;
     }
     return used;
 }

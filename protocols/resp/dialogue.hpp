@@ -23,8 +23,6 @@ class Dialogue : public Errand {
     void say(Step& step, int topic, const std::vector<ByteView>& words);
     // One reply, whole. What it leaves as step.status decides; with nothing more owed the dialogue is done.
     virtual void on_reply(int topic, const Value& reply, Step& step) = 0;
-    // After the last reply, when nothing more was said.
-    virtual void on_end(Step& step) { step.status = Status::done; }
 
     static void fail(Step& step, FaultKind kind, std::string why, ByteView native = {});
     // What an error reply says about the server.

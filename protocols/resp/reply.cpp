@@ -27,7 +27,6 @@ ReplyScanner::Step ReplyScanner::scan(ByteView bytes) {
             const char type = bytes[at];
             if (!begun_) {
                 begun_ = true;
-                pushed_ = false;
                 type_ = type;
             } else if (levels_.empty()) {
                 type_ = type;  // what came was an attribute; this is what it describes
@@ -40,7 +39,7 @@ ReplyScanner::Step ReplyScanner::scan(ByteView bytes) {
         }
         if (ended_) {
             begun_ = false;
-            step.status = pushed_ ? Status::push : Status::reply;
+            step.status = type_ == '>' ? Status::push : Status::reply;
             return step;
         }
     }
@@ -48,7 +47,8 @@ ReplyScanner::Step ReplyScanner::scan(ByteView bytes) {
 }
 
 bool ReplyScanner::begin(char type, ByteView line) {
-    if (!levels_.empty() && levels_.back().chunks) {
+    using Kind = Level::Kind;
+    if (!levels_.empty() && levels_.back().kind == Kind::chunks) {
         const auto length = type == ';' ? parse_integer(line) : std::nullopt;
         if (!length || *length < 0) return false;
         if (*length > 0) {
@@ -72,11 +72,7 @@ bool ReplyScanner::begin(char type, ByteView line) {
         case '$':
         case '=':
         case '!': {
-            if (line == "?") {
-                if (!open(kStreamed, false, false)) return false;
-                levels_.back().chunks = true;
-                return true;
-            }
+            if (line == "?") return open(kStreamed, Kind::chunks);
             const auto length = parse_integer(line);
             if (!length || *length < -1) return false;
             if (*length < 0) {
@@ -91,14 +87,15 @@ bool ReplyScanner::begin(char type, ByteView line) {
         case '%':
         case '>':
         case '|': {
-            const bool aside = type == '>' || type == '|';
-            if (line == "?") return !aside && open(kStreamed, false, false);
+            const Kind kind = type == '>' ? Kind::push : type == '|' ? Kind::attribute : Kind::elements;
+            if (line == "?") return kind == Kind::elements && open(kStreamed, kind);
             const auto count = parse_integer(line);
             constexpr std::int64_t kMost = std::int64_t{1} << 40;
             if (!count || *count < -1 || *count > kMost) return false;
             const bool pairs = type == '%' || type == '|';
-            if (*count > 0) return open(static_cast<std::uint64_t>(*count) * (pairs ? 2 : 1), aside, type == '|');
-            if (aside) return *count == 0 && type == '|';  // describes nothing; a push says at least what it is
+            if (*count > 0) return open(static_cast<std::uint64_t>(*count) * (pairs ? 2 : 1), kind);
+            if (kind != Kind::elements)
+                return *count == 0 && kind == Kind::attribute;  // describes nothing; a push says at least what it is
             element_ended();
             return true;
         }
@@ -112,9 +109,9 @@ bool ReplyScanner::begin(char type, ByteView line) {
     }
 }
 
-bool ReplyScanner::open(std::uint64_t elements, bool aside, bool attribute) {
+bool ReplyScanner::open(std::uint64_t elements, Level::Kind kind) {
     if (levels_.size() == kDepth) return false;
-    levels_.push_back({elements, aside, attribute, false});
+    levels_.push_back({elements, kind});
     return true;
 }
 
@@ -122,16 +119,12 @@ void ReplyScanner::element_ended() {
     while (!levels_.empty()) {
         Level& level = levels_.back();
         if (level.owed == kStreamed || --level.owed > 0) return;
-        const Level over = level;
+        const Level::Kind over = level.kind;
         levels_.pop_back();
-        if (over.attribute) return;
-        if (over.aside) {
-            if (levels_.empty()) break;
-            return;
-        }
+        if (over == Level::Kind::attribute) return;
+        if (over == Level::Kind::push && !levels_.empty()) return;
     }
     ended_ = true;
-    pushed_ = type_ == '>';
 }
 
 }  // namespace breakwater::resp

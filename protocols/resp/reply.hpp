@@ -39,20 +39,24 @@ class ReplyScanner {
 
   private:
     struct Level {
+        enum class Kind : std::uint8_t {
+            elements,   // an array, a set, a map
+            push,       // its end is not the end of an element
+            attribute,  // nor is this one's: what it describes follows
+            chunks,     // a streamed string: ';' and length
+        };
         std::uint64_t owed = 0;  // elements; kStreamed: until a '.'
-        bool aside = false;      // a push or an attribute: its end is not the end of an element
-        bool attribute = false;  // what it describes follows
-        bool chunks = false;     // a streamed string: ';' and length
+        Kind kind = Kind::elements;
     };
     static constexpr std::uint64_t kStreamed = ~std::uint64_t{0};
 
     bool begin(char type, ByteView line);  // false: malformed
-    bool open(std::uint64_t elements, bool aside, bool attribute);
+    bool open(std::uint64_t elements, Level::Kind kind);
     void element_ended();
 
     std::vector<Level> levels_;
     std::uint64_t skip_ = 0;  // bytes of a bulk string, its CRLF included
-    bool begun_ = false, ended_ = false, pushed_ = false;
+    bool begun_ = false, ended_ = false;
     char type_ = 0;
 };
 

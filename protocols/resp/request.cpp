@@ -6,6 +6,7 @@
 #include <cctype>
 #include <utility>
 
+#include "protocols/resp/name.hpp"
 #include "protocols/resp/number.hpp"
 
 namespace breakwater::resp {
@@ -16,19 +17,17 @@ namespace {
 struct Line {
     std::size_t end = ByteView::npos;  // behind its CRLF
     ByteView text;                     // between its first byte and its CR
+    bool too_long = false;             // and no end in sight
 };
 
 Line length_line(ByteView bytes, std::size_t at) {
     Line line;
     const std::size_t cr = bytes.find('\r', at);
+    line.too_long = cr == ByteView::npos && bytes.size() - at > RequestLimits::kLine;
     if (cr == ByteView::npos || cr + 1 >= bytes.size()) return line;
     line.end = cr + 2;  // the server too takes whatever byte follows the CR
     line.text = bytes.substr(at + 1, cr - at - 1);
     return line;
-}
-
-bool too_long(ByteView bytes, std::size_t at) {
-    return bytes.size() - at > RequestLimits::kLine && bytes.find('\r', at) == ByteView::npos;
 }
 
 // A bulk string's length, or the server's words for what is wrong with it.
@@ -58,12 +57,6 @@ Request malformed(std::string error) {
     return request;
 }
 
-bool same_word(ByteView a, ByteView lower) {
-    return a.size() == lower.size() && std::equal(a.begin(), a.end(), lower.begin(), [](char x, char y) {
-               return std::tolower(static_cast<unsigned char>(x)) == y;
-           });
-}
-
 int hex_digit(char c) {
     if (c >= '0' && c <= '9') return c - '0';
     if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -82,7 +75,7 @@ std::size_t Tail::follow(ByteView bytes, const RequestLimits& limits, std::strin
         if (bytes_ > 0 || args_ == 0 || at == bytes.size()) return at;
         const Line line = length_line(bytes, at);
         if (line.end == ByteView::npos) {
-            if (too_long(bytes, at)) error = "Protocol error: too big bulk count string";
+            if (line.too_long) error = "Protocol error: too big bulk count string";
             return at;
         }
         const std::uint64_t length = bulk_length(bytes[at], line.text, limits, error);
@@ -118,7 +111,7 @@ Request RequestReader::read(ByteView bytes, const RequestLimits& limits, Progres
 Request RequestReader::read_array(ByteView bytes, const RequestLimits& limits, Progress& progress) {
     const Line head = length_line(bytes, 0);
     if (head.end == ByteView::npos)
-        return too_long(bytes, 0) ? malformed("Protocol error: too big mbulk count string") : Request{};
+        return head.too_long ? malformed("Protocol error: too big mbulk count string") : Request{};
     const auto count = parse_integer(head.text);
     if (!count || (*count > 0 && static_cast<std::uint64_t>(*count) > limits.max_args))
         return malformed("Protocol error: invalid multibulk length");
@@ -132,13 +125,13 @@ Request RequestReader::read_array(ByteView bytes, const RequestLimits& limits, P
     for (const auto& [begin, size] : known.arguments) args_.push_back(bytes.substr(begin, size));
     std::size_t at = known.at > 0 ? known.at : head.end;
     while (args_.size() < request.count) {
-        const Line line = at < bytes.size() ? length_line(bytes, at) : Line{};
+        const Line line = length_line(bytes, at);
         std::uint64_t length = 0;
         if (line.end != ByteView::npos) {
             std::string error;
             length = bulk_length(bytes[at], line.text, limits, error);
             if (!error.empty()) return malformed(std::move(error));
-        } else if (at < bytes.size() && too_long(bytes, at)) {
+        } else if (line.too_long) {
             return malformed("Protocol error: too big bulk count string");
         }
         if (line.end == ByteView::npos || bytes.size() - line.end < length + 2) {
@@ -176,8 +169,9 @@ Request RequestReader::read_inline(ByteView bytes) {
     request.status = Request::Status::whole;
     if (!split_inline(line)) return malformed("Protocol error: unbalanced quotes in request");
     request.count = args_.size();
-    if (!args_.empty() && (same_word(args_[0], "post") || same_word(args_[0], "host:")))
-        request.status = Request::Status::stranger;
+    if (args_.empty()) return request;
+    const LowerName first(args_[0]);
+    if (first.view() == "post" || first.view() == "host:") request.status = Request::Status::stranger;
     return request;
 }
 

@@ -62,7 +62,6 @@ struct Request {
 // How far an incomplete command was read, so that one of a million arguments that comes in pieces is read once. Offsets
 // from its first byte. Empty for what is small: reading that again costs less than keeping this.
 struct Progress {
-    std::uint64_t count = 0;
     std::size_t at = 0;
     std::vector<std::pair<std::size_t, std::size_t>> arguments;
 };

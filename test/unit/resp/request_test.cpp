@@ -165,7 +165,9 @@ TEST(Request, of_many_arguments_that_comes_in_pieces_is_read_once) {
     Progress progress;
     for (std::size_t there = 0; there < bytes.size(); there += 10007) {
         ASSERT_EQ(reader.read(ByteView(bytes).substr(0, there), {}, progress).status, Status::incomplete);
-        if (there > 2 * RequestLimits::kLarge) EXPECT_GT(progress.at + 10007 + RequestLimits::kLarge, there);
+        if (there > 2 * RequestLimits::kLarge) {
+            EXPECT_GT(progress.at + 10007 + RequestLimits::kLarge, there);
+        }
     }
     const Request whole = reader.read(bytes, {}, progress);
     ASSERT_EQ(whole.status, Status::whole);
