@@ -36,7 +36,7 @@ class Orders {
     enum class Kind : std::uint8_t {
         send,       // bytes to the upstream
         reply,      // bytes to the client
-        identify,   // this client is so-and-so (at most once, before open)
+        identify,   // this client is so-and-so; again, with no server held: now it is this one
         open,       // find me a server; until on_opened or on_refused nothing more is read from the client
         close,      // done with that server
         finished,   // one request is answered: count it

@@ -63,6 +63,8 @@ class Conversation {
     virtual bool idle() const = 0;         // nothing in flight, nothing a goodbye would lose
     virtual bool in_exchange() const = 0;  // a request is waiting for its answer
     virtual bool retryable() const = 0;    // the exchange in flight may be sent again: the engine keeps its bytes
+    // What is asked goes with who asked: a client that says no more will come, in the middle of it, has left.
+    virtual bool half_close_ends() const { return false; }
     virtual bool wants_cancel_on_leave() const = 0;  // the client left while its server was working for it
     virtual Left left_behind() const = 0;            // in what state the lease is if the client leaves now
     virtual const CancelKey* cancel_key() const { return nullptr; }

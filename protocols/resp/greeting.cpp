@@ -4,7 +4,7 @@ namespace breakwater::resp {
 
 namespace {
 
-enum Topic : int { auth, client_id, ping, role, commands, reset };
+enum Topic : int { auth, client_id, ping, role, commands, reset, hello, select };
 
 UpstreamState::ServerRole role_of(const Value& reply) {
     if (reply.items.empty()) return UpstreamState::ServerRole::unknown;
@@ -14,21 +14,41 @@ UpstreamState::ServerRole role_of(const Value& reply) {
 }
 
 // A default user's AUTH has one argument in every version.
-std::vector<ByteView> auth_words(const Credentials& credentials) {
-    if (credentials.user.empty() || credentials.user == "default") return {"AUTH", *credentials.password};
-    return {"AUTH", credentials.user, *credentials.password};
+std::vector<ByteView> auth_words(const Login& login) {
+    if (login.user.empty() || login.user == "default") return {"AUTH", *login.password};
+    return {"AUTH", login.user, *login.password};
 }
 
 bool is(const Value& reply, ByteView text) { return reply.type == '+' && reply.text == text; }
 
 }  // namespace
 
+// HELLO and SELECT come after everything that is read in RESP2.
+void LoginErrand::say_state(Step& step) {
+    if (login_.version == Version::resp3) say(step, hello, {"HELLO", "3"});
+    if (login_.database != 0) say(step, select, {"SELECT", std::to_string(login_.database)});
+}
+
+// How the upstream is when the errand is done; one that fails is closed.
+void LoginErrand::arrived() {
+    upstream_.home = login_;
+    upstream_.version = login_.version;
+    upstream_.database = login_.database;
+    upstream_.name.clear();
+}
+
 void GreetingErrand::begin(Step& step) {
-    if (credentials_.password) say(step, auth, auth_words(credentials_));
+    if (tls_ == Tls::disable) return talk(step);
+    step.status = Status::start_tls;
+}
+
+void GreetingErrand::talk(Step& step) {
+    if (login_.password) say(step, auth, auth_words(login_));
     say(step, ping, {"PING"});
     say(step, client_id, {"CLIENT", "ID"});
     say(step, role, {"ROLE"});
     if (learn_) say(step, commands, {"COMMAND"});
+    say_state(step);
 }
 
 void GreetingErrand::on_reply(int topic, const Value& reply, Step& step) {
@@ -48,6 +68,10 @@ void GreetingErrand::on_reply(int topic, const Value& reply, Step& step) {
         case commands:
             if (auto table = CommandTable::from(reply)) learn_(std::move(table));
             return;
+        case hello:
+        case select:
+            if (reply.failed()) fail(step, reply);
+            return;
         case reset:
             return;
     }
@@ -55,15 +79,14 @@ void GreetingErrand::on_reply(int topic, const Value& reply, Step& step) {
 
 void ResetErrand::begin(Step& step) {
     say(step, reset, {"RESET"});
-    if (credentials_.password) say(step, auth, auth_words(credentials_));
+    if (login_.password) say(step, auth, auth_words(login_));
+    say_state(step);
 }
 
 void ResetErrand::on_reply(int topic, const Value& reply, Step& step) {
     if (reply.failed()) return fail(step, reply);
+    if (topic == hello) return;  // a map
     if (!is(reply, topic == reset ? "RESET" : "OK")) return fail(step, FaultKind::protocol, "reset failed");
-    upstream_.version = Version::resp2;
-    upstream_.database = 0;
-    upstream_.name.clear();
 }
 
 void PingErrand::begin(Step& step) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "protocols/resp/commands.hpp"
 #include "protocols/resp/dialogue.hpp"
@@ -13,40 +14,48 @@
 
 namespace breakwater::resp {
 
-// As whom we are at a server. Without a password nothing is said: the default user needs none, or refuses us.
-struct Credentials {
-    std::string user;  // empty or "default": AUTH with the password alone, which servers before 6.0 understand too
-    std::optional<std::string> password;
+// What the login has in common with the way back to it.
+class LoginErrand : public Dialogue {
+  protected:
+    LoginErrand(RespUpstream& upstream, Login login) : upstream_(upstream), login_(std::move(login)) { arrived(); }
+    void say_state(Step& step);
+    RespUpstream& upstream_;
+    const Login login_;
+
+  private:
+    void arrived();
 };
 
-// AUTH, CLIENT ID, PING (which a server that is loading its data refuses), ROLE, and, when nobody has asked it yet,
-// COMMAND.
-class GreetingErrand final : public Dialogue {
+// TLS begins with the first byte: nothing is negotiated before it.
+enum class Tls : std::uint8_t { disable, prefer, require };
+
+// AUTH, CLIENT ID, PING (which a server that is loading its data refuses), ROLE, when nobody has asked it yet COMMAND,
+// and then HELLO 3 and SELECT where that is wanted.
+class GreetingErrand final : public LoginErrand {
   public:
     // `learn`: null when the table is known.
-    GreetingErrand(RespUpstream& upstream, Credentials credentials,
-                   std::function<void(std::shared_ptr<const CommandTable>)> learn)
-        : upstream_(upstream), credentials_(std::move(credentials)), learn_(std::move(learn)) {}
+    GreetingErrand(RespUpstream& upstream, Login login, std::function<void(std::shared_ptr<const CommandTable>)> learn,
+                   Tls tls = Tls::disable)
+        : LoginErrand(upstream, std::move(login)), learn_(std::move(learn)), tls_(tls) {}
     void begin(Step& step) override;
+    void tls_ready(ByteView, Step& step) override { talk(step); }
+    bool without_tls() override { return tls_ == Tls::prefer && std::exchange(tls_, Tls::disable) == Tls::prefer; }
 
   private:
+    void talk(Step& step);
     void on_reply(int topic, const Value& reply, Step& step) override;
-    RespUpstream& upstream_;
-    Credentials credentials_;
     std::function<void(std::shared_ptr<const CommandTable>)> learn_;
+    Tls tls_;
 };
 
-// RESET (6.2), which ends everything that a client can leave behind, and AUTH again.
-class ResetErrand final : public Dialogue {
+// RESET (6.2), which ends everything that a client can leave behind, and the login again.
+class ResetErrand final : public LoginErrand {
   public:
-    ResetErrand(RespUpstream& upstream, Credentials credentials)
-        : upstream_(upstream), credentials_(std::move(credentials)) {}
+    explicit ResetErrand(RespUpstream& upstream) : LoginErrand(upstream, upstream.home) {}
     void begin(Step& step) override;
 
   private:
     void on_reply(int topic, const Value& reply, Step& step) override;
-    RespUpstream& upstream_;
-    Credentials credentials_;
 };
 
 class PingErrand final : public Dialogue {

@@ -77,7 +77,7 @@ ServerTls server_tls(const config::ClientTls& tls, const std::string& section, c
     }
     const unsigned char id[] = "breakwater";
     SSL_CTX_set_session_id_context(context, id, sizeof id - 1);
-    SSL_CTX_set_alpn_select_cb(context, choose_alpn, const_cast<char*>(alpn));
+    if (*alpn) SSL_CTX_set_alpn_select_cb(context, choose_alpn, const_cast<char*>(alpn));
     result.binding = binding_of(context);
     return result;
 }

@@ -5,6 +5,7 @@
 #include "config/report.hpp"
 #include "config/secret.hpp"
 #include "protocols/postgres/postgres.hpp"
+#include "protocols/resp/redis.hpp"
 #include "proxy/app/bad_configuration.hpp"
 #include "proxy/app/tls.hpp"
 
@@ -59,6 +60,67 @@ topology::Role role(config::Role role) {
     return topology::Role::unknown;
 }
 
+// ---------------------------------------------------------------------------------------------------- protocols
+
+std::function<std::unique_ptr<Protocol>()> postgres_for(const config::Database& database, const std::string& key,
+                                                        const ServerTls& client_tls) {
+    postgres::Options options;
+    options.database = database.name;
+    options.mode =
+        database.pool.mode == config::PoolMode::session ? postgres::PoolMode::session : postgres::PoolMode::transaction;
+    options.auth = database.client.auth == config::ClientAuth::trust ? postgres::ClientAuth::trust
+                                                                     : postgres::ClientAuth::password;
+    options.tls_offered = client_tls.context != nullptr;
+    options.tls_required = database.client.tls.require;
+    options.tls_binding = client_tls.binding;
+    options.upstream_user = database.upstream.user;
+    if (!database.upstream.password_file.empty())
+        options.upstream_password = secret(database.upstream.password_file, key + ".upstream.password_file");
+    options.upstream_tls = greeting_tls(database.upstream.tls.mode);
+    std::map<std::string, postgres::User, std::less<>> users;
+    for (std::size_t i = 0; i < database.client.users.size(); ++i) {
+        const config::User& user = database.client.users[i];
+        if (user.password_file.empty()) continue;  // where clients are trusted
+        users[user.name] =
+            postgres::make_user(secret(user.password_file, config::item(key + ".client.users", i) + ".password_file"));
+    }
+    return [options, users] { return std::make_unique<postgres::Postgres>(options, users); };
+}
+
+resp::Tls redis_tls(config::TlsMode mode) {
+    switch (mode) {
+        case config::TlsMode::disable:
+            return resp::Tls::disable;
+        case config::TlsMode::prefer:
+            return resp::Tls::prefer;
+        case config::TlsMode::require:
+        case config::TlsMode::verify_full:
+            return resp::Tls::require;
+    }
+    return resp::Tls::disable;
+}
+
+std::function<std::unique_ptr<Protocol>()> redis_for(const config::Database& database, const std::string& key,
+                                                     const ServerTls& client_tls) {
+    resp::Options options;
+    options.database = database.name;
+    options.auth =
+        database.client.auth == config::ClientAuth::trust ? resp::ClientAuth::trust : resp::ClientAuth::password;
+    options.tls_offered = client_tls.context != nullptr;
+    options.tls_required = database.client.tls.require;
+    options.upstream_tls = redis_tls(database.upstream.tls.mode);
+    options.upstream_user = database.upstream.user;
+    if (!database.upstream.password_file.empty())
+        options.upstream_password = secret(database.upstream.password_file, key + ".upstream.password_file");
+    for (std::size_t i = 0; i < database.client.users.size(); ++i) {
+        const config::User& user = database.client.users[i];
+        if (user.password_file.empty()) continue;
+        options.users[user.name] =
+            secret(user.password_file, config::item(key + ".client.users", i) + ".password_file");
+    }
+    return [options] { return std::make_unique<resp::Redis>(options); };
+}
+
 }  // namespace
 
 resilience::BreakerSettings breaker_settings(const config::Resilience& r) {
@@ -111,7 +173,8 @@ Plan plan_for(const config::Database& database, const std::string& key) {
     pool->hold_timeout = r.hold.timeout;
     pool->database = database.name;
     plan.session.pool = std::move(pool);
-    const ServerTls client_tls = server_tls(database.client.tls, key + ".client.tls", "postgresql");
+    const bool redis = database.protocol == config::Protocol::redis;
+    const ServerTls client_tls = server_tls(database.client.tls, key + ".client.tls", redis ? "" : "postgresql");
     plan.session.tls = client_tls.context;
     plan.session.max_connections = database.client.max_connections;
     plan.session.idle_timeout = database.client.idle_timeout;
@@ -119,27 +182,7 @@ Plan plan_for(const config::Database& database, const std::string& key) {
     plan.session.retry_attempts = r.retry.attempts;
     plan.hold = {.max_waiting = r.hold.max_waiting, .max_bytes = r.hold.max_bytes};
 
-    postgres::Options options;
-    options.database = database.name;
-    options.mode =
-        database.pool.mode == config::PoolMode::session ? postgres::PoolMode::session : postgres::PoolMode::transaction;
-    options.auth = database.client.auth == config::ClientAuth::trust ? postgres::ClientAuth::trust
-                                                                     : postgres::ClientAuth::password;
-    options.tls_offered = client_tls.context != nullptr;
-    options.tls_required = database.client.tls.require;
-    options.tls_binding = client_tls.binding;
-    options.upstream_user = database.upstream.user;
-    if (!database.upstream.password_file.empty())
-        options.upstream_password = secret(database.upstream.password_file, key + ".upstream.password_file");
-    options.upstream_tls = greeting_tls(database.upstream.tls.mode);
-    std::map<std::string, postgres::User, std::less<>> users;
-    for (std::size_t i = 0; i < database.client.users.size(); ++i) {
-        const config::User& user = database.client.users[i];
-        if (user.password_file.empty()) continue;  // where clients are trusted
-        users[user.name] =
-            postgres::make_user(secret(user.password_file, config::item(key + ".client.users", i) + ".password_file"));
-    }
-    plan.protocol = [options, users] { return std::make_unique<postgres::Postgres>(options, users); };
+    plan.protocol = redis ? redis_for(database, key, client_tls) : postgres_for(database, key, client_tls);
     return plan;
 }
 

@@ -53,13 +53,25 @@ admin::BreakerView breaker_view(const resilience::Snapshot& s) {
     return view;
 }
 
+const char* protocol_name(config::Protocol protocol) {
+    switch (protocol) {
+        case config::Protocol::postgres:
+            return "postgres";
+        case config::Protocol::redis:
+            return "redis";
+        case config::Protocol::mongo:
+            return "mongo";
+    }
+    return "";
+}
+
 }  // namespace
 
 admin::DatabaseView EngineImpl::view_of(Served& served) {
     const net::TimePoint now = net::Clock::now();
     admin::DatabaseView view;
     view.name = served.config.name;
-    view.protocol = "postgres";
+    view.protocol = protocol_name(served.config.protocol);
     view.critical = served.config.critical;
     view.pool_mode = served.config.pool.mode == config::PoolMode::session ? "session" : "transaction";
     view.pool_max = served.config.pool.max_size;
@@ -161,9 +173,7 @@ admin::EngineView EngineImpl::view() {
         unbuilt.critical = database && database->critical;
         unbuilt.usable = unbuilt.supported = false;
         if (database) {
-            unbuilt.protocol = database->protocol == config::Protocol::redis   ? "redis"
-                               : database->protocol == config::Protocol::mongo ? "mongo"
-                                                                               : "postgres";
+            unbuilt.protocol = protocol_name(database->protocol);
         }
     }
     return view;

@@ -140,7 +140,7 @@ bool Session::read_client() {
         return false;
     }
     // A FIN in the middle of a request may be a client that only has nothing more to say: it is answered, for a second.
-    if (io.status == Io::Status::eof && lease_ && conversation_->in_exchange()) {
+    if (io.status == Io::Status::eof && lease_ && conversation_->in_exchange() && !conversation_->half_close_ends()) {
         if (ended_at_ == net::TimePoint{}) ended_at_ = worker_.reactor().now();
         in_.resize(kept);
         client_readable_ = false;
@@ -187,11 +187,11 @@ bool Session::greet_client() {
         left -= static_cast<std::size_t>(n);
     }
     Stats::bump(database_.stats().bytes_in, used);
-    if (used == 0 && !client_eof_) client_readable_ = false;  // until more comes
     const bool stuck = used == 0 && client_eof_ && worker_.orders().empty();
     carry_out();
+    if (used == 0 && !identity_ && !client_eof_) client_readable_ = false;  // until more comes
     if (stuck && phase_ == Phase::open) client_gone();
-    return used > 0;
+    return used > 0 || identity_;  // its first request may be there whole, and its server too
 }
 
 void Session::keep(ByteView rest, std::string* owner) {

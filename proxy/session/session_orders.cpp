@@ -40,6 +40,8 @@ void Session::carry_out() {
                 }
                 case Orders::Kind::identify:
                     identity_ = orders.identity();
+                    if (pool_) pool_->leave();
+                    liked_ = nullptr;
                     pool_ = &database_.pool_for(identity_);
                     pool_->join();
                     break;

@@ -344,13 +344,13 @@ def test_reload_says_that_workers_need_a_restart(server, start_proxy):
 
 
 def test_a_database_that_is_not_served_says_so(server, start_proxy):
-    cache = {"name": "cache", "protocol": "redis", "listen": f"{HOST}:{free_port()}", "endpoints": [{"host": HOST, "port": 1}]}
+    cache = {"name": "cache", "protocol": "mongo", "listen": f"{HOST}:{free_port()}", "endpoints": [{"host": HOST, "port": 1}]}
     proxy = start_proxy(server.port, more_databases=[cache])
     for path in ("/breakers/cache/trip", f"/breakers/cache/{HOST}:1/reset"):
         status, body = proxy.http(path, method="POST", admin=True)
         assert status == 409 and "not supported yet" in body, (status, body)
     assert proxy.http("/breakers/nobody/trip", method="POST", admin=True)[0] == 404
-    assert "cache (redis): not supported yet, not served\n" in proxy.command("status").stdout
+    assert "cache (mongo): not supported yet, not served\n" in proxy.command("status").stdout
 
 
 def test_breakers_are_logged_with_their_database(start_proxy, closed_port):

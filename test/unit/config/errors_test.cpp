@@ -326,17 +326,16 @@ TEST(Errors, OfCombinations) {
 }
 
 TEST(Errors, OfModesHideNothing) {
-    const std::string redis = "5:13: databases[0].protocol: not supported yet: redis: this database is not served\n";
     const std::string modes = "databases[0].mode: wants one of standalone, sentinel, cluster, got \"clutser\"\n";
     expect_reports(
         {
             {"wrong mode",
              database("protocol: redis\n  mode: clutser\n  upstream: {auth_database: a}\n  "
                       "routing: {read_preference: nearest}"),
-             redis + "6:9: " + modes + "7:29: databases[0].upstream.auth_database: is for mongo only\n" +
+             "6:9: " + modes + "7:29: databases[0].upstream.auth_database: is for mongo only\n" +
                  "8:30: databases[0].routing.read_preference: is for mongo only"},
             {"wrong mode, which may be sentinel", database("protocol: redis\n  mode: clutser\n  master_name: m"),
-             redis + "6:9: databases[0].mode: wants one of standalone, sentinel, cluster, got \"clutser\""},
+             "6:9: databases[0].mode: wants one of standalone, sentinel, cluster, got \"clutser\""},
             {"no mode at all", database("mode: cluster\n  master_name: m\n  upstream: {auth_database: a}"),
              "5:3: databases[0].mode: postgres has none (session or transaction is said by pool.mode)\n"
              "6:16: databases[0].master_name: is for redis with mode sentinel only\n"

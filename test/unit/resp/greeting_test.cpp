@@ -116,18 +116,51 @@ TEST(Greeting, ends_a_server_that_never_stops) {
 
 TEST(Reset, makes_a_connection_what_it_was_at_first) {
     RespUpstream upstream;
+    upstream.home = {"", "p"};
     upstream.version = Version::resp3;
     upstream.database = 3;
     upstream.name = "x";
-    ResetErrand errand(upstream, {"", "p"});
+    EXPECT_FALSE(upstream.at_home());
+    ResetErrand errand(upstream);
     // A message for the subscriber before may still come first.
     const auto step = run(errand, ">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm\r\n+RESET\r\n+OK\r\n", 3);
     EXPECT_EQ(step.status, Status::done);
     EXPECT_EQ(upstream.version, Version::resp2);
     EXPECT_EQ(upstream.database, 0u);
     EXPECT_EQ(upstream.name, "");
-    ResetErrand old(upstream, {});
+    EXPECT_TRUE(upstream.at_home());
+    ResetErrand old(upstream);
     EXPECT_EQ(run(old, "-ERR unknown command 'RESET'\r\n", 3).status, Status::failed);
+}
+
+TEST(Reset, goes_back_to_the_database_and_version_of_its_pool) {
+    RespUpstream upstream;
+    GreetingErrand greeting(upstream, {"", {}, 7, Version::resp3}, nullptr);
+    const std::string state = "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n7\r\n";
+    const std::string hello = "%1\r\n$6\r\nserver\r\n$5\r\nredis\r\n";
+    const auto login = run(greeting, "+PONG\r\n:1\r\n" + kRole + hello + "+OK\r\n", 4);
+    EXPECT_EQ(login.status, Status::done);
+    EXPECT_TRUE(login.send.ends_with(state));
+    upstream.database = 1;
+    ResetErrand back(upstream);
+    EXPECT_EQ(run(back, "+RESET\r\n" + hello + "+OK\r\n", 3).status, Status::done);
+    EXPECT_EQ(upstream.database, 7u);
+    EXPECT_TRUE(upstream.at_home());
+}
+
+TEST(Greeting, begins_with_tls_where_it_is_wanted) {
+    RespUpstream upstream;
+    GreetingErrand errand(upstream, {}, nullptr, Tls::prefer);
+    Errand::Step step;
+    errand.begin(step);
+    EXPECT_EQ(step.status, Status::start_tls);
+    EXPECT_EQ(step.send, "");
+    EXPECT_TRUE(errand.without_tls());
+    EXPECT_FALSE(errand.without_tls());
+    GreetingErrand strict(upstream, {}, nullptr, Tls::require);
+    EXPECT_FALSE(strict.without_tls());
+    strict.tls_ready({}, step);
+    EXPECT_TRUE(step.send.starts_with("*1\r\n$4\r\nPING\r\n"));
 }
 
 TEST(Ping, hears_a_change_of_role) {

@@ -1,0 +1,301 @@
+// What a client says, and what becomes of it.
+#include "protocols/resp/conversation.hpp"
+
+#include <algorithm>
+
+#include "protocols/resp/number.hpp"
+#include "protocols/resp/refusal.hpp"
+#include "protocols/resp/wire.hpp"
+
+namespace breakwater::resp {
+
+namespace {
+
+constexpr char kTlsHandshake = 0x16;  // RFC 8446 5.1; no command begins with it
+
+// An answer in its place among the server's: what is refused while replies are not counted, or where the server must
+// know that something went wrong (in a MULTI), is sent as a command that no server has.
+std::string impossible(ByteView what) {
+    std::string bytes;
+    command(bytes, {"BREAKWATER.REFUSED", what});
+    return bytes;
+}
+
+bool harmless(const Plan& plan, bool in_multi) {
+    switch (plan.verb) {
+        case Verb::exec:
+            return false;
+        case Verb::multi:
+        case Verb::discard:
+        case Verb::watch:
+        case Verb::unwatch:
+        case Verb::hello:
+        case Verb::select:
+        case Verb::unsubscribe:
+            return true;
+        default:
+            return plan.only_reads || in_multi;  // only queued
+    }
+}
+
+}  // namespace
+
+RespConversation::RespConversation(RespDatabase& database, const Protocol::ClientInfo& client)
+    : database_(database), id_(client.id), authenticated_(database.options().auth == ClientAuth::trust) {}
+
+void RespConversation::turn_away(const Refusal& refusal) { turned_away_ = refusal; }
+
+void RespConversation::greet(Orders& out) {
+    begun_ = true;
+    const bool plain = database_.options().tls_required && !secure_;
+    if (turned_away_) {
+        out.reply_copy(refusal_bytes(*turned_away_, false));
+    } else if (plain) {
+        say_refused(Refusal::Reason::unsupported, "only connections with TLS are taken", out);
+    }
+    if (turned_away_ || plain) {
+        closing_ = true;
+        out.hang_up();
+    } else if (authenticated_) {
+        identify(out);
+    }
+}
+
+std::size_t RespConversation::on_client(ByteView bytes, Orders& out) {
+    if (bytes.empty()) return 0;
+    if (!begun_) {
+        if (bytes[0] == kTlsHandshake && database_.options().tls_offered && !secure_) {
+            out.start_tls();
+            return 0;
+        }
+        greet(out);
+        if (closing_) return bytes.size();
+    }
+    barrier_ = false;
+    std::size_t used = 0;
+    RequestLimits limits;
+    limits.authenticated = authenticated_;
+    while (used < bytes.size() && !closing_) {
+        const ByteView rest = bytes.substr(used);
+        if (!tail_.done()) {
+            std::string error;
+            const std::size_t n = tail_.follow(rest, limits, error);
+            if (upstream_ && sent_) out.send(rest.substr(0, n));
+            used += n;
+            if (!error.empty()) {  // the server that has the beginning of it is of no use any more
+                say_error("ERR " + error, out);
+                closing_ = true;
+                out.hang_up();
+                return bytes.size();
+            }
+            if (!tail_.done()) break;
+            continue;
+        }
+        const Request request = database_.reader.read(rest, limits, progress_);
+        switch (request.status) {
+            case Request::Status::incomplete:
+                return used + request.size;
+            case Request::Status::malformed:
+                if (busy() && !raw_) {  // in its place: after the answers to what came before
+                    barrier_ = true;
+                    return used;
+                }
+                say_error("ERR " + request.error, out);
+                [[fallthrough]];
+            case Request::Status::stranger:
+                closing_ = true;
+                out.hang_up();
+                return bytes.size();
+            case Request::Status::whole:
+            case Request::Status::large:
+                sent_ = false;
+                if (handle(request, rest.substr(request.at, request.size - request.at), out) == Handled::later)
+                    return used;
+                used += request.size;
+                if (request.status == Request::Status::large) tail_ = request.tail;
+        }
+    }
+    refused_.clear();  // what comes later may find a server
+    return used;
+}
+
+RespConversation::Handled RespConversation::handle(const Request& request, ByteView bytes, Orders& out) {
+    const Plan plan = classify(args(), database_.table());
+    if (!authenticated_) {
+        switch (plan.verb) {
+            case Verb::auth:
+            case Verb::hello:
+            case Verb::quit:
+            case Verb::reset:
+                break;
+            default:
+                say_error("NOAUTH Authentication required.", out);
+                return Handled::taken;
+        }
+    }
+    if (raw_) return handle_raw(plan, bytes, out);
+    if (busy() && (plan.way == Way::local || plan.way == Way::refused || alone_ || doomed_ != Doomed::no)) {
+        barrier_ = true;
+        return Handled::later;
+    }
+    if (doomed_ != Doomed::no && handle_doomed(plan, out)) return Handled::taken;
+    if (in_multi_ && plan.verb != Verb::quit && plan.verb != Verb::reset) {
+        const bool ours = plan.way == Way::refused || plan.way == Way::raw || plan.verb == Verb::auth ||
+                          plan.verb == Verb::hello || plan.verb == Verb::client_reply;
+        if (ours) {
+            out.send_copy(impossible(args()[0]));
+            owe({});
+            return Handled::taken;
+        }
+        if (plan.verb == Verb::select) moved_in_multi_ = true;
+        return forward(request, plan, bytes, out);
+    }
+    if (plan.way == Way::refused) {
+        say_refused(Refusal::Reason::unsupported,
+                    "a client of a sidecar may not say " + std::string(args()[0].substr(0, 32)), out);
+        return Handled::taken;
+    }
+    if (plan.way == Way::local)
+        if (const auto done = local(plan.verb, out)) return *done;
+    return forward(request, plan, bytes, out);
+}
+
+RespConversation::Handled RespConversation::handle_raw(const Plan& plan, ByteView bytes, Orders& out) {
+    if (returning_) return Handled::later;
+    if (plan.way == Way::refused || plan.verb == Verb::auth || (plan.verb == Verb::hello && args().size() > 2)) {
+        out.send_copy(impossible(args()[0]));
+        return Handled::taken;
+    }
+    if (plan.verb == Verb::reset && !blind_) returning_ = barrier_ = true;
+    out.send(bytes);
+    sent_ = true;
+    return Handled::taken;
+}
+
+RespConversation::Handled RespConversation::forward(const Request& request, const Plan& plan, ByteView bytes,
+                                                    Orders& out) {
+    if (!upstream_) {
+        if (refuse_waiting(out)) return Handled::taken;
+        out.open({plan.only_reads ? Access::read : Access::write, Affinity::exclusive, Replay::never});
+        return Handled::later;
+    }
+    const bool to_be_raw = plan.way == Way::raw || plan.verb == Verb::client_reply ||
+                           (plan.way == Way::pinned && plan.verb != Verb::multi && plan.verb != Verb::watch &&
+                            plan.verb != Verb::unsubscribe);
+    const bool shows_name = plan.way == Way::single || to_be_raw;
+    if ((to_be_raw && !in_multi_) || (shows_name && upstream_->name != name_)) {
+        if (busy()) {
+            barrier_ = true;
+            return Handled::later;
+        }
+    }
+    if (shows_name && upstream_->name != name_) {
+        std::string words;
+        command(words, {"CLIENT", "SETNAME", name_});
+        out.send_copy(words);
+        owe({.to = Owed::To::us, .harmless = true});
+        upstream_->name = name_;
+    }
+    Owed owed{.verb = plan.verb, .harmless = harmless(plan, in_multi_)};
+    only_reads_ = only_reads_ && plan.only_reads && plan.verb == Verb::other;
+    send(request, bytes, out);
+    if (in_multi_) {
+        owe(owed);
+        return Handled::taken;
+    }
+    if (plan.way == Way::pinned || plan.way == Way::raw) out.pinned(plan.pin);
+    if (plan.verb == Verb::select) {
+        alone_ = true;
+        selecting_ = static_cast<std::uint32_t>(args().size() > 1 ? parse_integer(args()[1]).value_or(0) : 0);
+    }
+    if (to_be_raw) {
+        owed.to = Owed::To::raw_if_fine;
+        // OFF and SKIP have no reply of their own, and what SYNC is answered is no RESP.
+        blind_ = ByteView(plan.pin) == "replication";
+        raw_ = blind_ || plan.verb == Verb::client_reply;
+        alone_ = !raw_;
+    }
+    if (plan.way == Way::single && ByteView(plan.pin) == "blocking") blocking_ = true;
+    if (raw_ || blocking_) out.entered();  // it may take as long as it says: no deadline
+    if (raw_) return Handled::taken;
+    // Each channel is confirmed.
+    const std::size_t replies = plan.verb == Verb::unsubscribe ? std::max<std::size_t>(1, request.count - 1) : 1;
+    for (std::size_t i = 0; i < replies; ++i) owe(owed);
+    return Handled::taken;
+}
+
+void RespConversation::send(const Request& request, ByteView bytes, Orders& out) {
+    if (!busy()) out.started();
+    sent_ = true;
+    if (!request.inlined) return out.send(bytes);
+    std::string words;
+    command(words, args());
+    out.send_copy(words);
+}
+
+// The server that knew of the transaction is gone; nothing of it was executed, and nothing of it ever will be.
+bool RespConversation::handle_doomed(const Plan& plan, Orders& out) {
+    if (doomed_ == Doomed::watch) {
+        if (plan.verb == Verb::unwatch || plan.verb == Verb::reset) doomed_ = Doomed::no;
+        if (plan.verb != Verb::multi) return false;
+        // As if another client had changed what is watched, which may well be.
+        doomed_ = Doomed::unwatched;
+        out.reply("+OK\r\n");
+        out.finished(Outcome::ok);
+        return true;
+    }
+    const bool quiet = doomed_ == Doomed::unwatched;
+    switch (plan.verb) {
+        case Verb::quit:
+        case Verb::reset:
+            doomed_ = Doomed::no;
+            return false;
+        case Verb::discard:
+            doomed_ = Doomed::no;
+            out.reply("+OK\r\n");
+            break;
+        case Verb::exec:
+            doomed_ = Doomed::no;
+            if (quiet) {
+                out.reply(version_ == Version::resp3 ? "_\r\n" : "*-1\r\n");
+                break;
+            }
+            say_refused(Refusal::Reason::rolled_back, "the connection of the transaction was lost", out);
+            return true;
+        default:
+            if (quiet) {
+                out.reply("+QUEUED\r\n");
+                break;
+            }
+            say_refused(Refusal::Reason::rolled_back, "the connection of the transaction was lost", out);
+            return true;
+    }
+    out.finished(Outcome::ok);
+    return true;
+}
+
+// No server was to be had: that is the answer to what waited for one.
+bool RespConversation::refuse_waiting(Orders& out) {
+    if (refused_.empty()) return false;
+    out.reply_copy(refused_);
+    return true;
+}
+
+void RespConversation::say_refused(Refusal::Reason reason, std::string why, Orders& out) {
+    out.reply_copy(refusal_bytes({reason, database_.options().database, std::move(why), {}}, false));
+    out.finished(Outcome::client_fault);
+}
+
+void RespConversation::say_error(ByteView text, Orders& out) {
+    std::string bytes;
+    error(bytes, text);
+    out.reply_copy(bytes);
+}
+
+void RespConversation::on_drain(Orders& out) {
+    if (closing_ || busy() || in_multi_ || watching_) return;
+    closing_ = true;
+    out.hang_up();
+}
+
+}  // namespace breakwater::resp

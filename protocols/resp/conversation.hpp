@@ -1,0 +1,127 @@
+// One client of a Redis database. Most commands take any connection of the client's pool and leave nothing behind; what
+// does leave something behind keeps its connection for as long as that lasts:
+//   - counted: MULTI and WATCH. Each command has its reply, and when the last of them is answered and neither is in
+//     force any more, the connection goes back;
+//   - raw: subscriptions, tracking, MONITOR, CLIENT REPLY OFF. What is said is no longer one reply for one command;
+//     bytes go through both ways until the client leaves or says RESET, and the connection is then closed.
+// SELECT, HELLO, AUTH, RESET, QUIT and what CLIENT sets are the client's own state, kept here. They wait until all that
+// is owed is answered: then what is known here (in a transaction or not) is what the server knows.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "protocols/core/protocol.hpp"
+#include "protocols/resp/classify.hpp"
+#include "protocols/resp/database.hpp"
+#include "protocols/resp/reply.hpp"
+#include "protocols/resp/request.hpp"
+#include "protocols/resp/upstream_state.hpp"
+
+namespace breakwater::resp {
+
+class RespConversation final : public Conversation {
+  public:
+    RespConversation(RespDatabase& database, const Protocol::ClientInfo& client);
+
+    void turn_away(const Refusal& refusal) override;
+    std::size_t on_client(ByteView bytes, Orders& out) override;
+    std::size_t on_upstream(ByteView bytes, Orders& out) override;
+    void on_opened(UpstreamState& upstream, Orders& out) override;
+    void on_refused(const Refusal& refusal, Orders& out) override;
+    AfterLoss on_upstream_lost(bool may_retry, std::string_view why, Orders& out) override;
+    void on_tls_ready(Orders&) override { secure_ = true; }
+    void on_drain(Orders& out) override;
+    void on_deadline(Orders& out) override;
+    void on_cancel(Orders&) override {}
+
+    bool listening() const override { return !closing_ && !(barrier_ && (busy() || returning_)); }
+    bool idle() const override { return !busy() && !pinned(); }
+    bool in_exchange() const override { return busy() || raw_; }
+    bool retryable() const override { return only_reads_ && !answered_ && !pinned(); }
+    bool wants_cancel_on_leave() const override { return false; }  // it is closed, which ends what it waits for
+    Left left_behind() const override;
+    bool half_close_ends() const override { return blocking_ || raw_; }
+
+  private:
+    // A reply that the server owes.
+    struct Owed {
+        enum class To : std::uint8_t { client, raw_if_fine, us };
+        Verb verb = Verb::other;
+        To to = To::client;
+        bool harmless = false;  // executed or not, nothing was changed by it
+        bool blocks = false;
+    };
+    enum class Handled : std::uint8_t { taken, later };
+    // A transaction or a watch whose connection was lost: how it goes on without a server until its EXEC.
+    enum class Doomed : std::uint8_t { no, watch, unwatched, transaction };
+
+    // --- conversation.cpp: the client's side
+    Handled handle(const Request& request, ByteView bytes, Orders& out);
+    Handled handle_raw(const Plan& plan, ByteView bytes, Orders& out);
+    void greet(Orders& out);
+    void send(const Request& request, ByteView bytes, Orders& out);
+    Handled forward(const Request& request, const Plan& plan, ByteView bytes, Orders& out);
+    bool handle_doomed(const Plan& plan, Orders& out);
+    bool refuse_waiting(Orders& out);
+    void say_refused(Refusal::Reason reason, std::string why, Orders& out);
+    void say_error(ByteView text, Orders& out);
+    // --- conversation_local.cpp: what is ours to answer; nothing: the server is asked, and be it for its error
+    std::optional<Handled> local(Verb verb, Orders& out);
+    std::optional<Handled> select(Orders& out);
+    Handled auth(Orders& out);
+    bool log_in(ByteView user, ByteView password, Orders& out);
+    Handled hello(Orders& out);
+    void reset(Orders& out);
+    void identify(Orders& out);
+    // --- conversation_upstream.cpp: the server's side
+    std::size_t pass_raw(ByteView bytes, Orders& out);
+    bool take_reply(ByteView bytes, bool push, Orders& out);
+    void on_reply(const Owed& owed, ByteView bytes, Orders& out);
+    void on_our_reply(const Owed& owed);
+    void settle(Orders& out);  // gives the connection back when nothing keeps it
+    void give_back(Left left, Orders& out);
+    void forget_server();
+    void answer_lost(std::string_view why, Orders& out);
+
+    const std::vector<ByteView>& args() const { return database_.reader.args(); }
+    bool busy() const { return next_ < owed_.size() || !tail_.done(); }
+    bool pinned() const { return in_multi_ || watching_ || raw_; }
+    void owe(Owed owed) { owed_.push_back(owed); }
+    Left left() const;
+
+    RespDatabase& database_;
+    const std::uint32_t id_;
+    RespUpstream* upstream_ = nullptr;
+    std::string user_ = "default", name_;
+    std::optional<Refusal> turned_away_;
+    std::string refused_;  // no server was to be had: the answer to all that wanted one
+    std::vector<Owed> owed_;
+    std::size_t next_ = 0;  // of owed_
+    ReplyScanner scanner_;
+    std::string kept_;  // a reply to us, as far as it came
+    Progress progress_;
+    Tail tail_;
+    // As the client has it, and as the identity given to the engine has it: told anew when no connection is held.
+    std::uint32_t selected_ = 0, identified_database_ = 0;
+    Version version_ = Version::resp2, identified_version_ = Version::resp2;
+    std::optional<Version> version_before_;  // of a HELLO that waits for a server
+    std::uint32_t selecting_ = 0;            // by the SELECT on its way
+    Doomed doomed_ = Doomed::no;
+    bool known_ = false;  // the engine was told who the client is
+    bool authenticated_ = false, secure_ = false, begun_ = false, closing_ = false;
+    bool barrier_ = false;  // the next command waits for all that is owed
+    bool sent_ = false;     // the command in hand has gone to the server, and its tail follows
+    bool alone_ = false;    // what follows waits for the answer: SELECT, and what makes replies uncountable
+    bool in_multi_ = false, watching_ = false, raw_ = false;
+    bool blind_ = false;                         // raw, and not even RESP
+    bool returning_ = false;                     // raw, and RESET was sent
+    bool moved_in_multi_ = false;                // SELECT was queued
+    bool blocking_ = false;                      // the command in flight may take as long as it says
+    bool only_reads_ = true, answered_ = false;  // since the connection was lent
+    bool reply_begun_ = false;                   // some of the reply in hand was passed on
+};
+
+}  // namespace breakwater::resp

@@ -1,0 +1,245 @@
+// What the server says, and what that means for the client; and the server's going.
+#include <algorithm>
+#include <charconv>
+
+#include "protocols/resp/conversation.hpp"
+#include "protocols/resp/refusal.hpp"
+#include "protocols/resp/wire.hpp"
+
+namespace breakwater::resp {
+
+std::size_t RespConversation::on_upstream(ByteView bytes, Orders& out) {
+    std::size_t used = 0;
+    while (used < bytes.size()) {
+        if (raw_) return used + pass_raw(bytes.substr(used), out);
+        if (!upstream_) return used;
+        if (next_ == owed_.size()) {
+            out.fault("a reply that nobody asked for");
+            return used;
+        }
+        const auto scanned = scanner_.scan(bytes.substr(used));
+        const ByteView part = bytes.substr(used, scanned.used);
+        used += scanned.used;
+        if (scanned.status == ReplyScanner::Status::malformed) {
+            out.fault("a reply that is no RESP");
+            return used;
+        }
+        if (!take_reply(part, scanned.status == ReplyScanner::Status::push, out)) return used;
+        if (scanned.status == ReplyScanner::Status::more) return used;
+        const Owed owed = owed_[next_++];
+        if (next_ == owed_.size()) {
+            owed_.clear();
+            next_ = 0;
+        }
+        on_reply(owed, part, out);
+        reply_begun_ = false;
+    }
+    return used;
+}
+
+// The bytes of the reply in front, or of a part of it.
+bool RespConversation::take_reply(ByteView bytes, bool push, Orders& out) {
+    const Owed& owed = owed_[next_];
+    if (push && owed.to != Owed::To::raw_if_fine && owed.verb != Verb::unsubscribe) {
+        out.fault("a push that nobody asked for");
+        return false;
+    }
+    if (owed.to == Owed::To::us) {
+        constexpr std::size_t kLongest = 64 * 1024;
+        kept_.append(bytes);
+        if (kept_.size() > kLongest) out.fault("a reply that is too large");
+        return kept_.size() <= kLongest;
+    }
+    answered_ = answered_ || !bytes.empty();
+    reply_begun_ = reply_begun_ || !bytes.empty();
+    out.reply(bytes);
+    return true;
+}
+
+void RespConversation::on_reply(const Owed& owed, ByteView bytes, Orders& out) {
+    if (owed.to == Owed::To::us) {
+        on_our_reply(owed);
+        return settle(out);
+    }
+    const bool failed = scanner_.type() == '-';
+    switch (owed.verb) {
+        case Verb::multi:
+            in_multi_ = in_multi_ || !failed;
+            break;
+        case Verb::exec:
+            if (failed && bytes.starts_with("-ERR wrong number of arguments")) break;  // and the transaction goes on
+            if (in_multi_ && moved_in_multi_) {
+                out.send("*2\r\n$6\r\nCLIENT\r\n$4\r\nINFO\r\n");
+                owe({.verb = Verb::select, .to = Owed::To::us, .harmless = true});
+            }
+            if (in_multi_) watching_ = false;
+            in_multi_ = moved_in_multi_ = false;
+            break;
+        case Verb::discard:
+            if (failed) break;
+            in_multi_ = moved_in_multi_ = watching_ = false;
+            break;
+        case Verb::watch:
+            watching_ = watching_ || !failed;
+            break;
+        case Verb::unwatch:
+            if (!in_multi_) watching_ = false;
+            break;
+        case Verb::select:
+            if (failed || in_multi_) break;
+            upstream_->database = selected_ = selecting_;
+            database_.learn_selectable(selected_);
+            break;
+        default:
+            break;
+    }
+    if (owed.to == Owed::To::raw_if_fine) {
+        raw_ = !failed;
+    }
+    blocking_ = alone_ = false;
+    out.finished(Outcome::ok);
+    if (raw_) return out.entered();
+    if (busy()) out.started();
+    settle(out);
+}
+
+void RespConversation::on_our_reply(const Owed& owed) {
+    // What CLIENT INFO says after a transaction in which SELECT was queued: "... db=3 ..."
+    if (owed.verb == Verb::select) {
+        const std::size_t at = kept_.find(" db=");
+        std::uint32_t database = 0;
+        if (at != std::string::npos &&
+            std::from_chars(kept_.data() + at + 4, kept_.data() + kept_.size(), database).ec == std::errc{})
+            upstream_->database = selected_ = database;
+    }
+    kept_.clear();
+    kept_.shrink_to_fit();
+}
+
+// Everything goes through. Where replies end matters for one of them: +RESET ends all that makes a connection raw.
+std::size_t RespConversation::pass_raw(ByteView bytes, Orders& out) {
+    std::size_t at = 0;
+    bool back = false;
+    while (at < bytes.size() && !blind_ && !back) {
+        const auto scanned = scanner_.scan(bytes.substr(at));
+        if (scanned.status == ReplyScanner::Status::malformed) {
+            out.fault("a reply that is no RESP");
+            return at;
+        }
+        back = returning_ && bytes.substr(at, scanned.used) == "+RESET\r\n";
+        at += scanned.used;
+        if (scanned.status == ReplyScanner::Status::more) break;
+    }
+    if (blind_) at = bytes.size();
+    out.reply(bytes.substr(0, at));
+    if (!back) return at;
+    raw_ = returning_ = false;
+    out.finished(Outcome::ok);
+    give_back(Left::broken, out);
+    reset(out);
+    return bytes.size();
+}
+
+// ---------------------------------------------------------------------------------------------------- leases
+
+void RespConversation::on_opened(UpstreamState& upstream, Orders&) {
+    upstream_ = static_cast<RespUpstream*>(&upstream);
+    only_reads_ = true;
+    answered_ = false;
+}
+
+void RespConversation::on_refused(const Refusal& refusal, Orders&) { refused_ = refusal_bytes(refusal, false); }
+
+Left RespConversation::left() const {
+    if (busy() || raw_) return Left::broken;
+    return in_multi_ || watching_ || (upstream_ && !upstream_->at_home()) ? Left::dirty : Left::clean;
+}
+
+Left RespConversation::left_behind() const { return left(); }
+
+void RespConversation::settle(Orders& out) {
+    if (upstream_ && !busy() && !pinned()) give_back(left(), out);
+}
+
+void RespConversation::give_back(Left left, Orders& out) {
+    out.close(left);
+    forget_server();
+    identify(out);
+}
+
+void RespConversation::forget_server() {
+    upstream_ = nullptr;
+    owed_.clear();
+    if (owed_.capacity() > 64) owed_.shrink_to_fit();
+    next_ = 0;
+    scanner_ = {};
+    kept_.clear();
+    raw_ = alone_ = blind_ = returning_ = in_multi_ = watching_ = moved_in_multi_ = blocking_ = false;
+    reply_begun_ = false;
+}
+
+// ---------------------------------------------------------------------------------------------------- losses
+
+Conversation::AfterLoss RespConversation::on_upstream_lost(bool may_retry, std::string_view why, Orders& out) {
+    if (may_retry) {
+        tail_ = {};
+        progress_ = {};
+        forget_server();
+        return AfterLoss::retry;
+    }
+    const bool cut = raw_ || reply_begun_;  // there is no place left where an answer could stand
+    const bool executing = std::any_of(owed_.begin() + static_cast<std::ptrdiff_t>(next_), owed_.end(),
+                                       [](const Owed& owed) { return owed.verb == Verb::exec; });
+    if (!cut) answer_lost(why, out);
+    if (in_multi_ && !executing) {
+        doomed_ = Doomed::transaction;
+    } else if (watching_ && !executing) {
+        doomed_ = Doomed::watch;
+    }
+    forget_server();
+    sent_ = false;  // what is still to come of a large command is dropped
+    if (cut) {
+        closing_ = true;
+        out.hang_up();
+        return AfterLoss::told;
+    }
+    identify(out);
+    return AfterLoss::told;
+}
+
+void RespConversation::answer_lost(std::string_view why, Orders& out) {
+    using Reason = Refusal::Reason;
+    const bool executing = std::any_of(owed_.begin() + static_cast<std::ptrdiff_t>(next_), owed_.end(),
+                                       [](const Owed& owed) { return owed.verb == Verb::exec; });
+    for (std::size_t i = next_; i < owed_.size(); ++i) {
+        if (owed_[i].to == Owed::To::us) continue;
+        const Reason reason = executing || !owed_[i].harmless ? Reason::outcome_unknown
+                              : in_multi_                     ? Reason::rolled_back
+                                                              : Reason::unavailable;
+        out.reply_copy(refusal_bytes({reason, database_.options().database, std::string(why), {}}, false));
+    }
+}
+
+// The server works on, or hangs; whoever asks it next must not have the late answer.
+void RespConversation::on_deadline(Orders& out) {
+    if (!upstream_ || !busy() || raw_) return;
+    if (reply_begun_) {
+        closing_ = true;
+        out.hang_up();
+        return;
+    }
+    for (std::size_t i = next_; i < owed_.size(); ++i) {
+        if (owed_[i].to == Owed::To::us) continue;
+        out.reply_copy(refusal_bytes(
+            {Refusal::Reason::deadline, database_.options().database, "the request's deadline passed", {}}, false));
+        out.finished(Outcome::endpoint_fault);
+    }
+    if (in_multi_)
+        doomed_ = Doomed::transaction;
+    else if (watching_)
+        doomed_ = Doomed::watch;
+    sent_ = false;
+    give_back(Left::broken, out);
+}
+
+}  // namespace breakwater::resp

@@ -1,0 +1,36 @@
+#include "protocols/resp/database.hpp"
+
+#include <fmt/format.h>
+#include <openssl/crypto.h>
+
+namespace breakwater::resp {
+
+IdentityRef RespDatabase::identity(const std::string& client_user, std::uint32_t database, Version version) {
+    const std::string user = options_.upstream_user.value_or(client_user);
+    std::string key = fmt::format("{}\n{}\n{}", user, database, static_cast<int>(version));
+    auto& slot = identities_[key];
+    if (auto known = slot.lock()) return known;
+    auto fresh = std::make_shared<RespIdentity>(std::move(key));
+    fresh->client_user = client_user;
+    fresh->login.user = user;
+    fresh->login.password = options_.upstream_password;
+    if (!fresh->login.password) {
+        const auto known = options_.users.find(user);
+        if (known != options_.users.end()) fresh->login.password = known->second;
+    }
+    fresh->login.database = database;
+    fresh->login.version = version;
+    slot = fresh;
+    return fresh;
+}
+
+bool RespDatabase::password_fits(ByteView user, ByteView password) const {
+    const auto known = options_.users.find(user);
+    // In constant time, whether or not there is such a user.
+    const std::string& expected = known == options_.users.end() ? options_.database : known->second;
+    const bool same =
+        expected.size() == password.size() && CRYPTO_memcmp(expected.data(), password.data(), expected.size()) == 0;
+    return same && known != options_.users.end();
+}
+
+}  // namespace breakwater::resp

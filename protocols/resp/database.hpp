@@ -1,0 +1,62 @@
+// What all conversations of one configured Redis database on one worker share: how clients prove themselves, how we do
+// upstream, and what the servers told of themselves.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "protocols/core/orders.hpp"
+#include "protocols/resp/commands.hpp"
+#include "protocols/resp/greeting.hpp"
+#include "protocols/resp/request.hpp"
+#include "protocols/resp/wire.hpp"
+
+namespace breakwater::resp {
+
+enum class ClientAuth : std::uint8_t { trust, password };
+
+struct Options {
+    std::string database;  // configured name
+    ClientAuth auth = ClientAuth::trust;
+    Tls upstream_tls = Tls::disable;
+    bool tls_offered = false, tls_required = false;
+    std::optional<std::string> upstream_user, upstream_password;
+    std::map<std::string, std::string, std::less<>> users;  // whom a client may log in as: name and password
+};
+
+// Upstreams are pooled by user, selected database and version of the protocol: a client's SELECT or HELLO moves the
+// client to another pool, and nothing on a connection that others use.
+struct RespIdentity final : Identity {
+    explicit RespIdentity(std::string k) : Identity(std::move(k)) {}
+    std::string client_user;  // as the client calls itself
+    Login login;
+};
+
+class RespDatabase {
+  public:
+    explicit RespDatabase(Options options) : options_(std::move(options)) {}
+
+    const Options& options() const { return options_; }
+    IdentityRef identity(const std::string& client_user, std::uint32_t database, Version version);
+    bool password_fits(ByteView user, ByteView password) const;
+
+    const CommandTable* table() const { return table_.get(); }
+    void learn(std::shared_ptr<const CommandTable> table) { table_ = std::move(table); }
+
+    // Databases that a SELECT has reached: the next client's SELECT need not ask.
+    bool selectable(std::uint32_t database) const { return database < databases_; }
+    void learn_selectable(std::uint32_t database) { databases_ = std::max(databases_, database + 1); }
+
+    RequestReader reader;
+
+  private:
+    Options options_;
+    std::shared_ptr<const CommandTable> table_;
+    std::uint32_t databases_ = 1;
+    std::unordered_map<std::string, std::weak_ptr<const RespIdentity>> identities_;
+};
+
+}  // namespace breakwater::resp

@@ -1,0 +1,53 @@
+#include "protocols/resp/redis.hpp"
+
+#include "protocols/resp/conversation.hpp"
+
+namespace breakwater::resp {
+
+namespace {
+
+// Redis has no request to cancel another; a connection that is closed ends what it waits for.
+class NoErrand final : public Errand {
+  public:
+    void begin(Step& step) override { step.status = Status::done; }
+    std::size_t hear(ByteView bytes, Step&) override { return bytes.size(); }
+};
+
+}  // namespace
+
+std::unique_ptr<Conversation> Redis::converse(const ClientInfo& client) {
+    return std::make_unique<RespConversation>(*database_, client);
+}
+
+Protocol::Greeted Redis::greet(const Identity& identity) {
+    auto state = std::make_unique<RespUpstream>();
+    std::function<void(std::shared_ptr<const CommandTable>)> learn;
+    // The connection may outlive a reload, which replaces the database.
+    if (!database_->table())
+        learn = [to = std::weak_ptr(database_)](std::shared_ptr<const CommandTable> table) {
+            if (const auto database = to.lock()) database->learn(std::move(table));
+        };
+    auto errand = std::make_unique<GreetingErrand>(*state, static_cast<const RespIdentity&>(identity).login,
+                                                   std::move(learn), database_->options().upstream_tls);
+    return {std::move(errand), std::move(state)};
+}
+
+ErrandPtr Redis::reset(UpstreamState& state) {
+    return std::make_unique<ResetErrand>(static_cast<RespUpstream&>(state));
+}
+
+ErrandPtr Redis::ping(UpstreamState& state) { return std::make_unique<PingErrand>(static_cast<RespUpstream&>(state)); }
+
+ErrandPtr Redis::cancel(UpstreamState&) { return std::make_unique<NoErrand>(); }
+
+IdentityRef Redis::default_identity() {
+    if (!database_->options().upstream_user && database_->options().auth == ClientAuth::password) return nullptr;
+    return database_->identity("default", 0, Version::resp2);
+}
+
+IdentityRef Redis::renew(const Identity& old) {
+    const auto& who = static_cast<const RespIdentity&>(old);
+    return database_->identity(who.client_user, who.login.database, who.login.version);
+}
+
+}  // namespace breakwater::resp

@@ -1,0 +1,27 @@
+// The front door: Redis as the engine sees it.
+#pragma once
+
+#include <memory>
+
+#include "protocols/core/protocol.hpp"
+#include "protocols/resp/database.hpp"
+
+namespace breakwater::resp {
+
+class Redis final : public Protocol {
+  public:
+    explicit Redis(Options options) : database_(std::make_shared<RespDatabase>(std::move(options))) {}
+
+    std::unique_ptr<Conversation> converse(const ClientInfo& client) override;
+    Greeted greet(const Identity& identity) override;
+    ErrandPtr reset(UpstreamState& state) override;
+    ErrandPtr ping(UpstreamState& state) override;
+    ErrandPtr cancel(UpstreamState& state) override;
+    IdentityRef default_identity() override;
+    IdentityRef renew(const Identity& old) override;
+
+  private:
+    std::shared_ptr<RespDatabase> database_;
+};
+
+}  // namespace breakwater::resp

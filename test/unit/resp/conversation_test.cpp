@@ -1,0 +1,232 @@
+// What a client may count on while its commands go over connections that are everybody's.
+#include <gtest/gtest.h>
+
+#include "test/unit/resp/talk.hpp"
+
+namespace breakwater::resp {
+namespace {
+
+std::string say(const std::string& line) {
+    std::string bytes;
+    command(bytes, words(line));
+    return bytes;
+}
+
+TEST(Conversation, lends_a_connection_for_as_long_as_something_is_owed) {
+    Talk talk;
+    talk.client_says(say("GET a") + say("GET b"));
+    EXPECT_EQ(talk.to_server(), say("GET a") + say("GET b"));
+    talk.server_says("$1\r\n1\r\n$1\r");
+    EXPECT_TRUE(talk.upstream);
+    talk.server_says("$1\r\n2\r\n");
+    EXPECT_EQ(talk.to_client(), "$1\r\n1\r\n$1\r\n2\r\n");
+    EXPECT_EQ(talk.returned, std::vector{Left::clean});
+    EXPECT_EQ(talk.finished, 2);
+}
+
+TEST(Conversation, select_moves_the_client_and_no_connection_of_others) {
+    Talk talk;
+    talk.client_says(say("SELECT 3") + say("GET a"));
+    EXPECT_EQ(talk.to_server(), say("SELECT 3"));  // asked once: whether there is such a database
+    talk.server_says("+OK\r\n");
+    EXPECT_EQ(talk.returned, std::vector{Left::dirty});
+    EXPECT_EQ(talk.identity, "default\n3\n2");
+    EXPECT_EQ(talk.to_server(), say("GET a"));
+    EXPECT_EQ(talk.opened, 2);
+    talk.server_says("$-1\r\n");
+    talk.to_client();
+    talk.client_says(say("SELECT 2") + say("SELECT 99"));
+    EXPECT_EQ(talk.to_client(), "+OK\r\n");
+    EXPECT_EQ(talk.identity, "default\n2\n2");
+    talk.server_says("-ERR DB index is out of range\r\n");
+    EXPECT_EQ(talk.to_client(), "-ERR DB index is out of range\r\n");
+    EXPECT_EQ(talk.identity, "default\n2\n2");
+    EXPECT_EQ(talk.returned.back(), Left::clean);
+}
+
+TEST(Conversation, a_transaction_keeps_its_connection_until_exec) {
+    Talk talk;
+    talk.client_says(say("MULTI") + say("SET x 1"));
+    talk.server_says("+OK\r\n+QUEUED\r\n");
+    EXPECT_TRUE(talk.upstream);
+    talk.client_says(say("EXEC foo") + say("EXEC"));
+    talk.server_says("-ERR wrong number of arguments for 'exec' command\r\n");
+    EXPECT_TRUE(talk.upstream);
+    talk.server_says("-EXECABORT Transaction discarded because of previous errors.\r\n");
+    EXPECT_EQ(talk.returned, std::vector{Left::clean});
+    EXPECT_EQ(talk.pins, std::vector<std::string>{"multi"});
+}
+
+TEST(Conversation, asks_where_a_select_in_a_transaction_has_led) {
+    Talk talk;
+    talk.client_says(say("MULTI"));
+    talk.server_says("+OK\r\n");
+    talk.client_says(say("SELECT 5") + say("EXEC"));
+    talk.server_says("+QUEUED\r\n");
+    talk.to_server();
+    talk.server_says("*1\r\n+OK\r\n");
+    EXPECT_EQ(talk.to_server(), say("CLIENT INFO"));
+    talk.server_says("$16\r\nid=3 db=5 sub=0 x\r\n");
+    EXPECT_EQ(talk.to_client(), "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n");
+    EXPECT_EQ(talk.identity, "default\n5\n2");
+    EXPECT_EQ(talk.returned, std::vector{Left::dirty});
+}
+
+TEST(Conversation, hello_chooses_another_pool_and_no_server_leaves_all_as_it_was) {
+    Talk talk;
+    talk.grant = false;
+    talk.client_says(say("HELLO 3 SETNAME me"));
+    EXPECT_EQ(talk.identity, "default\n0\n3");
+    talk.refuse({Refusal::Reason::unavailable, "cache", "no usable endpoint", {}});
+    EXPECT_EQ(talk.to_client(), "-LOADING breakwater: cache: no usable endpoint\r\n");
+    EXPECT_EQ(talk.identity, "default\n0\n2");
+    talk.grant = true;
+    talk.client_says(say("HELLO 3 SETNAME me"));
+    EXPECT_EQ(talk.to_server(), say("HELLO 3"));
+    talk.server_says("%1\r\n$5\r\nproto\r\n:3\r\n");
+    talk.to_client();
+    EXPECT_EQ(talk.returned, std::vector{Left::clean});
+    talk.client_says(say("CLIENT GETNAME") + say("HELLO 4") + say("HELLO x") + say("HELLO 2 AUTH a"));
+    EXPECT_EQ(
+        talk.to_client(),
+        "$2\r\nme\r\n-NOPROTO unsupported protocol version\r\n"
+        "-ERR Protocol version is not an integer or out of range\r\n-ERR Syntax error in HELLO option 'AUTH'\r\n");
+}
+
+TEST(Conversation, lets_in_who_knows_a_password) {
+    Options options;
+    options.database = "cache";
+    options.auth = ClientAuth::password;
+    options.users = {{"app", "secret"}, {"default", "other"}};
+    Talk talk(options);
+    talk.client_says(say("GET a") + say("AUTH app wrong") + say("AUTH nobody cache"));
+    const std::string wrong = "-WRONGPASS invalid username-password pair or user is disabled.\r\n";
+    EXPECT_EQ(talk.to_client(), "-NOAUTH Authentication required.\r\n" + wrong + wrong);
+    EXPECT_EQ(talk.identity, "");
+    talk.client_says(say("AUTH app secret") + say("GET a"));
+    EXPECT_EQ(talk.to_client(), "+OK\r\n");
+    EXPECT_EQ(talk.to_server(), say("GET a"));
+    EXPECT_EQ(talk.upstream->home.password, "secret");
+    talk.server_says("$-1\r\n");
+    talk.client_says(say("RESET") + say("GET a"));
+    EXPECT_EQ(talk.to_client(), "$-1\r\n+RESET\r\n-NOAUTH Authentication required.\r\n");
+    talk.client_says(say("AUTH other") + say("GET a"));
+    EXPECT_EQ(talk.identity, "default\n0\n2");
+}
+
+TEST(Conversation, subscriptions_go_through_as_they_come) {
+    Talk talk;
+    talk.client_says(say("SUBSCRIBE a b") + say("PING"));
+    EXPECT_EQ(talk.to_server(), say("SUBSCRIBE a b"));
+    const std::string confirmed =
+        "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n*3\r\n$9\r\nsubscribe\r\n$1\r\nb\r\n:2\r\n";
+    talk.server_says(confirmed);
+    EXPECT_EQ(talk.to_server(), say("PING"));
+    const std::string message = "*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$5\r\nhello\r\n";
+    talk.server_says(message);
+    EXPECT_EQ(talk.to_client(), confirmed + message);
+    EXPECT_EQ(talk.conversation->left_behind(), Left::broken);
+    talk.client_says(say("SHUTDOWN") + say("RESET") + say("GET x"));
+    EXPECT_EQ(talk.to_server(), say("BREAKWATER.REFUSED SHUTDOWN") + say("RESET"));
+    talk.server_says(message + "-ERR unknown command\r\n+RESET\r\n");
+    EXPECT_EQ(talk.to_client(), message + "-ERR unknown command\r\n+RESET\r\n");
+    EXPECT_EQ(talk.returned, std::vector{Left::broken});
+    EXPECT_EQ(talk.to_server(), say("GET x"));
+    EXPECT_EQ(talk.opened, 2);
+}
+
+TEST(Conversation, a_subscription_that_was_refused_pins_nothing) {
+    Talk talk;
+    talk.client_says(say("SUBSCRIBE a"));
+    talk.server_says("-NOPERM no such channel for you\r\n");
+    EXPECT_EQ(talk.returned, std::vector{Left::clean});
+}
+
+TEST(Conversation, reads_are_asked_again_and_writes_are_told) {
+    Talk talk;
+    talk.client_says(say("GET a"));
+    talk.to_server();
+    EXPECT_EQ(talk.lose(), Conversation::AfterLoss::retry);
+    EXPECT_EQ(talk.to_server(), say("GET a"));
+    talk.server_says("$1\r\n1\r\n");
+    EXPECT_EQ(talk.to_client(), "$1\r\n1\r\n");
+    talk.client_says(say("SET a 1"));
+    EXPECT_EQ(talk.lose(), Conversation::AfterLoss::told);
+    EXPECT_EQ(talk.to_client(), "-ERR breakwater: : server closed the connection, outcome unknown\r\n");
+    EXPECT_FALSE(talk.hung_up);
+}
+
+TEST(Conversation, a_lost_transaction_is_never_run_in_part) {
+    Talk talk;
+    talk.client_says(say("MULTI") + say("SET x 1"));
+    talk.server_says("+OK\r\n+QUEUED\r\n");
+    talk.to_client();
+    EXPECT_EQ(talk.lose(), Conversation::AfterLoss::told);
+    talk.client_says(say("SET x 1") + say("EXEC") + say("GET x"));
+    EXPECT_TRUE(talk.to_client().starts_with("-EXECABORT breakwater: "));
+    EXPECT_EQ(talk.to_server(), say("MULTI") + say("SET x 1") + say("GET x"));
+}
+
+TEST(Conversation, a_lost_watch_makes_exec_say_that_it_was_touched) {
+    Talk talk;
+    talk.client_says(say("WATCH x"));
+    talk.server_says("+OK\r\n");
+    talk.to_client();
+    talk.to_server();
+    talk.lose();
+    talk.client_says(say("GET x") + say("MULTI") + say("SET x 1") + say("EXEC") + say("GET x"));
+    EXPECT_EQ(talk.to_server(), say("GET x"));
+    talk.server_says("$1\r\n1\r\n");
+    EXPECT_EQ(talk.to_client(), "$1\r\n1\r\n+OK\r\n+QUEUED\r\n*-1\r\n");
+    EXPECT_EQ(talk.to_server(), say("GET x"));
+}
+
+TEST(Conversation, what_nobody_asked_for_is_a_fault) {
+    Talk talk;
+    talk.client_says(say("WATCH x"));
+    talk.server_says("+OK\r\n+more\r\n");
+    EXPECT_EQ(talk.fault, "a reply that nobody asked for");
+}
+
+TEST(Conversation, ends_after_quit_and_protocol_errors_in_their_place) {
+    Talk talk;
+    talk.client_says(say("GET a") + "*1\r\n+x\r\n");
+    EXPECT_EQ(talk.to_client(), "");
+    talk.server_says("$-1\r\n");
+    EXPECT_EQ(talk.to_client(), "$-1\r\n-ERR Protocol error: expected '$', got '+'\r\n");
+    EXPECT_TRUE(talk.hung_up);
+    Talk quit;
+    quit.client_says(say("QUIT") + say("SET a 1"));
+    EXPECT_EQ(quit.to_client(), "+OK\r\n");
+    EXPECT_TRUE(quit.hung_up);
+    EXPECT_EQ(quit.opened, 0);
+}
+
+TEST(Conversation, whole_server_verbs_are_refused_and_abort_a_transaction) {
+    Talk talk;
+    talk.client_says(say("SHUTDOWN NOSAVE"));
+    EXPECT_TRUE(talk.to_client().starts_with("-ERR breakwater: "));
+    EXPECT_EQ(talk.opened, 0);
+    talk.client_says(say("MULTI"));
+    talk.server_says("+OK\r\n");
+    talk.to_server();
+    talk.client_says(say("SHUTDOWN"));
+    EXPECT_EQ(talk.to_server(), say("BREAKWATER.REFUSED SHUTDOWN"));
+}
+
+TEST(Conversation, a_large_value_is_handed_on_in_pieces) {
+    Talk talk;
+    const std::string value(300000, 'v');
+    const std::string all = "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$300000\r\n" + value + "\r\n";
+    std::string sent;
+    for (std::size_t at = 0; at < all.size(); at += 70001) {
+        talk.client_says(all.substr(at, 70001));
+        sent += talk.to_server();
+    }
+    EXPECT_EQ(sent, all);
+    talk.server_says("+OK\r\n");
+    EXPECT_EQ(talk.returned, std::vector{Left::clean});
+}
+
+}  // namespace
+}  // namespace breakwater::resp
