@@ -116,7 +116,7 @@ std::size_t RespConversation::on_client(ByteView bytes, Orders& out) {
         }
     }
     refused_.clear();  // what comes later may find a server
-    return used;
+    return closing_ ? bytes.size() : used;
 }
 
 RespConversation::Handled RespConversation::handle(const Request& request, ByteView bytes, Orders& out) {

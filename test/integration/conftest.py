@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from harness import HOST, Breakwater, Postgres  # noqa: E402
+from harness import HOST, Breakwater, Postgres, Redis  # noqa: E402
 from harness.breakwater import binary  # noqa: E402
 
 DIRECT = os.environ.get("BREAKWATER_TARGET") == "direct"
@@ -53,6 +53,20 @@ def make_postgres():
         server = Postgres(**options)
         made.append(server)
         return server.start() if start else server
+
+    yield make
+    for server in reversed(made):
+        server.close()
+
+
+@pytest.fixture
+def make_redis():
+    """make_redis(**settings): a running server of this test's own."""
+    made = []
+
+    def make(**options):
+        made.append(Redis(**options))
+        return made[-1].start()
 
     yield make
     for server in reversed(made):

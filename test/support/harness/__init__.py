@@ -1,7 +1,8 @@
-"""Real servers for the integration tests: PostgreSQL and the proxy on free ports of 127.0.0.1, ended by pid whatever happens."""
+"""Real servers for the integration tests: PostgreSQL, Redis and the proxy on free ports of 127.0.0.1, ended by pid whatever happens."""
 from .breakwater import Breakwater
 from .ports import HOST, free_port, free_ports
 from .postgres import Postgres
 from .process import ROOT, HarnessError, wait_until
+from .redis import Redis
 
-__all__ = ["HOST", "ROOT", "Breakwater", "HarnessError", "Postgres", "free_port", "free_ports", "wait_until"]
+__all__ = ["HOST", "ROOT", "Breakwater", "HarnessError", "Postgres", "Redis", "free_port", "free_ports", "wait_until"]

@@ -68,6 +68,10 @@ class Breakwater:
         """The usual one: a single database in front of a single server."""
         return cls([database(upstream_ports=[postgres.port], mode=mode, **more)], config)
 
+    @classmethod
+    def in_front_of_redis(cls, redis, config=None, **more):
+        return cls([database(name="cache", upstream_ports=[redis.port], **merge({"protocol": "redis", "pool": {"max_size": 40}}, more))], config)
+
     # --- life -------------------------------------------------------------------------------------------------------
     @property
     def pid(self):

@@ -348,8 +348,8 @@ TEST(Errors, OfModes) {
     const auto result = load_text(database("protocol: redis\n  mode: sentinel"));
     EXPECT_FALSE(result.config);
     EXPECT_EQ(result.report(),
-              "f.yaml:5:13: databases[0].protocol: not supported yet: redis: this database is not served\n"
-              "f.yaml:6:9: databases[0].mode: sentinel needs `master_name`\n");
+              "f.yaml:6:9: databases[0].mode: sentinel needs `master_name`\n"
+              "f.yaml:6:9: databases[0].mode: not supported yet: this database is not served\n");
 }
 
 TEST(Errors, OfShards) {

@@ -275,7 +275,7 @@ TEST(Contract, LoadsAsItStands) {
         "whatever `routing` and `locality` say\n"
         "f.yaml:86:5: databases[1].shards: not supported yet: this database is not served\n"
         "f.yaml:89:5: databases[1].sharding: not supported yet: this database is not served\n"
-        "f.yaml:98:15: databases[2].protocol: not supported yet: redis: this database is not served\n"
+        "f.yaml:100:11: databases[2].mode: not supported yet: this database is not served\n"
         "f.yaml:108:15: databases[3].protocol: not supported yet: mongo: this database is not served\n");
     const auto& databases = result.config->databases;
     ASSERT_EQ(databases.size(), 4U);
