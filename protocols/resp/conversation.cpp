@@ -134,7 +134,9 @@ RespConversation::Handled RespConversation::handle(const Request& request, ByteV
         }
     }
     if (raw_) return handle_raw(plan, bytes, out);
-    if (busy() && (plan.way == Way::local || plan.way == Way::refused || alone_ || doomed_ != Doomed::no)) {
+    // What they mean depends on what the answers to those before say.
+    const bool waits = plan.way == Way::local || plan.way == Way::refused || plan.verb == Verb::unsubscribe;
+    if (busy() && (waits || alone_ || doomed_ != Doomed::no)) {
         barrier_ = true;
         return Handled::later;
     }
@@ -182,7 +184,7 @@ RespConversation::Handled RespConversation::forward(const Request& request, cons
     const bool to_be_raw = plan.way == Way::raw || plan.verb == Verb::client_reply ||
                            (plan.way == Way::pinned && plan.verb != Verb::multi && plan.verb != Verb::watch &&
                             plan.verb != Verb::unsubscribe);
-    const bool shows_name = plan.way == Way::single || to_be_raw;
+    const bool shows_name = !in_multi_ && (plan.way == Way::single || to_be_raw);
     if ((to_be_raw && !in_multi_) || (shows_name && upstream_->name != name_)) {
         if (busy()) {
             barrier_ = true;
@@ -195,11 +197,17 @@ RespConversation::Handled RespConversation::forward(const Request& request, cons
         out.send_copy(words);
         owe({.to = Owed::To::us, .harmless = true});
         upstream_->name = name_;
+        if (to_be_raw && !in_multi_) {  // the last reply that can be told from others
+            preparing_ = barrier_ = true;
+            return Handled::later;
+        }
     }
+    preparing_ = false;
     Owed owed{.verb = plan.verb, .harmless = harmless(plan, in_multi_)};
     only_reads_ = only_reads_ && plan.only_reads && plan.verb == Verb::other;
     send(request, bytes, out);
     if (in_multi_) {
+        alone_ = plan.verb == Verb::exec || plan.verb == Verb::discard;  // what follows is in no transaction any more
         owe(owed);
         return Handled::taken;
     }

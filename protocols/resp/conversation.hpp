@@ -77,10 +77,12 @@ class RespConversation final : public Conversation {
     void reset(Orders& out);
     void identify(Orders& out);
     // --- conversation_upstream.cpp: the server's side
+    std::size_t hear(ByteView bytes, Orders& out);
     std::size_t pass_raw(ByteView bytes, Orders& out);
     bool take_reply(ByteView bytes, bool push, Orders& out);
     void on_reply(const Owed& owed, ByteView bytes, Orders& out);
     void on_our_reply(const Owed& owed);
+    void count_done(Orders& out);
     void settle(Orders& out);  // gives the connection back when nothing keeps it
     void give_back(Left left, Orders& out);
     void forget_server();
@@ -99,7 +101,8 @@ class RespConversation final : public Conversation {
     std::optional<Refusal> turned_away_;
     std::string refused_;  // no server was to be had: the answer to all that wanted one
     std::vector<Owed> owed_;
-    std::size_t next_ = 0;  // of owed_
+    std::size_t next_ = 0;    // of owed_
+    std::uint32_t done_ = 0;  // replies passed on and not counted yet: they leave in one piece
     ReplyScanner scanner_;
     std::string kept_;  // a reply to us, as far as it came
     Progress progress_;
@@ -112,9 +115,10 @@ class RespConversation final : public Conversation {
     Doomed doomed_ = Doomed::no;
     bool known_ = false;  // the engine was told who the client is
     bool authenticated_ = false, secure_ = false, begun_ = false, closing_ = false;
-    bool barrier_ = false;  // the next command waits for all that is owed
-    bool sent_ = false;     // the command in hand has gone to the server, and its tail follows
-    bool alone_ = false;    // what follows waits for the answer: SELECT, and what makes replies uncountable
+    bool barrier_ = false;    // the next command waits for all that is owed
+    bool sent_ = false;       // the command in hand has gone to the server, and its tail follows
+    bool preparing_ = false;  // the connection in hand is made ready for the command that waits
+    bool alone_ = false;      // what follows waits for the answer: SELECT, and what makes replies uncountable
     bool in_multi_ = false, watching_ = false, raw_ = false;
     bool blind_ = false;                         // raw, and not even RESP
     bool returning_ = false;                     // raw, and RESET was sent

@@ -9,6 +9,19 @@
 namespace breakwater::resp {
 
 std::size_t RespConversation::on_upstream(ByteView bytes, Orders& out) {
+    const std::size_t used = hear(bytes, out);
+    if (done_ > 0) {
+        count_done(out);
+        if (busy()) out.started();
+    }
+    return used;
+}
+
+void RespConversation::count_done(Orders& out) {
+    for (; done_ > 0; --done_) out.finished(Outcome::ok);
+}
+
+std::size_t RespConversation::hear(ByteView bytes, Orders& out) {
     std::size_t used = 0;
     while (used < bytes.size()) {
         if (raw_) return used + pass_raw(bytes.substr(used), out);
@@ -97,9 +110,11 @@ void RespConversation::on_reply(const Owed& owed, ByteView bytes, Orders& out) {
         raw_ = !failed;
     }
     blocking_ = alone_ = false;
-    out.finished(Outcome::ok);
-    if (raw_) return out.entered();
-    if (busy()) out.started();
+    ++done_;
+    if (raw_) {
+        count_done(out);
+        return out.entered();
+    }
     settle(out);
 }
 
@@ -135,7 +150,7 @@ std::size_t RespConversation::pass_raw(ByteView bytes, Orders& out) {
     if (!back) return at;
     raw_ = returning_ = false;
     out.finished(Outcome::ok);
-    give_back(Left::broken, out);
+    give_back(Left::dirty, out);  // it has logged us out, too
     reset(out);
     return bytes.size();
 }
@@ -158,7 +173,9 @@ Left RespConversation::left() const {
 Left RespConversation::left_behind() const { return left(); }
 
 void RespConversation::settle(Orders& out) {
-    if (upstream_ && !busy() && !pinned()) give_back(left(), out);
+    if (!upstream_ || busy() || pinned() || preparing_) return;
+    count_done(out);
+    give_back(left(), out);
 }
 
 void RespConversation::give_back(Left left, Orders& out) {
@@ -175,7 +192,7 @@ void RespConversation::forget_server() {
     scanner_ = {};
     kept_.clear();
     raw_ = alone_ = blind_ = returning_ = in_multi_ = watching_ = moved_in_multi_ = blocking_ = false;
-    reply_begun_ = false;
+    reply_begun_ = preparing_ = false;
 }
 
 // ---------------------------------------------------------------------------------------------------- losses

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "config/report.hpp"
 #include "config/secret.hpp"
 #include "protocols/postgres/postgres.hpp"
@@ -165,7 +167,11 @@ Plan plan_for(const config::Database& database, const std::string& key) {
         settings.retry_budget.share = r.retry.budget;
     }
     auto pool = std::make_shared<pool::PoolSettings>();
-    pool->max_size = database.pool.max_size;
+    // What `max_size` bounds in front of Redis, connections that many clients share, is not built yet (adr/0005); those
+    // that a client has to itself while it blocks or is in a transaction are not bounded by it, or they would starve
+    // the others.
+    const bool redis = database.protocol == config::Protocol::redis;
+    pool->max_size = redis ? std::max(database.pool.max_size, database.client.max_connections) : database.pool.max_size;
     pool->min_idle = database.pool.min_idle;
     pool->idle_timeout = database.pool.idle_timeout;
     pool->max_lifetime = database.pool.max_lifetime;
@@ -173,7 +179,6 @@ Plan plan_for(const config::Database& database, const std::string& key) {
     pool->hold_timeout = r.hold.timeout;
     pool->database = database.name;
     plan.session.pool = std::move(pool);
-    const bool redis = database.protocol == config::Protocol::redis;
     const ServerTls client_tls = server_tls(database.client.tls, key + ".client.tls", redis ? "" : "postgresql");
     plan.session.tls = client_tls.context;
     plan.session.max_connections = database.client.max_connections;

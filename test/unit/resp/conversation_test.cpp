@@ -130,9 +130,33 @@ TEST(Conversation, subscriptions_go_through_as_they_come) {
     EXPECT_EQ(talk.to_server(), say("BREAKWATER.REFUSED SHUTDOWN") + say("RESET"));
     talk.server_says(message + "-ERR unknown command\r\n+RESET\r\n");
     EXPECT_EQ(talk.to_client(), message + "-ERR unknown command\r\n+RESET\r\n");
-    EXPECT_EQ(talk.returned, std::vector{Left::broken});
+    EXPECT_EQ(talk.returned, std::vector{Left::dirty});
     EXPECT_EQ(talk.to_server(), say("GET x"));
     EXPECT_EQ(talk.opened, 2);
+}
+
+TEST(Conversation, a_name_is_shown_before_replies_cannot_be_counted) {
+    Talk talk;
+    talk.client_says(say("CLIENT SETNAME me") + say("CLIENT REPLY SKIP") + say("GET a"));
+    EXPECT_EQ(talk.to_server(), say("CLIENT SETNAME me"));
+    talk.server_says("+OK\r\n");
+    EXPECT_EQ(talk.to_client(), "+OK\r\n");
+    EXPECT_EQ(talk.to_server(), say("CLIENT REPLY SKIP") + say("GET a"));
+    EXPECT_EQ(talk.opened, 1);
+}
+
+TEST(Conversation, what_follows_an_exec_is_in_no_transaction) {
+    Talk talk;
+    talk.client_says(say("MULTI"));
+    talk.server_says("+OK\r\n");
+    talk.to_server();
+    talk.client_says(say("SELECT 3") + say("EXEC") + say("SUBSCRIBE a"));
+    EXPECT_EQ(talk.to_server(), say("SELECT 3") + say("EXEC"));
+    talk.server_says("+QUEUED\r\n*1\r\n+OK\r\n");
+    EXPECT_EQ(talk.to_server(), say("CLIENT INFO"));
+    talk.server_says("$6\r\n db=3 \r\n");
+    EXPECT_EQ(talk.identity, "default\n3\n2");
+    EXPECT_EQ(talk.to_server(), say("SUBSCRIBE a"));
 }
 
 TEST(Conversation, a_subscription_that_was_refused_pins_nothing) {
