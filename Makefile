@@ -1,9 +1,9 @@
-# The front door: `make demo`, `make test`, `make bench`, `make lint`, `make fuzz`.
+# The front door: `make demo`, `make test`, `make bench`, `make release`, `make lint`, `make fuzz`.
 # Each installs what it needs on a bare Debian 12 and is quick the second time.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: help deps build demo test bench lint fuzz clean
+.PHONY: help deps build release demo test bench lint fuzz clean
 
 PYTHON ?= $(shell [ -x /usr/bin/python3 ] && echo /usr/bin/python3 || echo python3)
 FUZZ_SECONDS ?= 30
@@ -14,7 +14,7 @@ LINT ?= changed
 LINT_BASE ?= HEAD~1
 
 help:
-	@echo "make build | demo | test | bench | lint | fuzz | clean | deps"
+	@echo "make build | release | demo | test | bench | lint | fuzz | clean | deps"
 	@echo "  FUZZ_SECONDS=$(FUZZ_SECONDS)  BENCH_FLAGS='$(BENCH_FLAGS)'  LINT=changed|all  LINT_BASE=$(LINT_BASE)"
 
 deps:
@@ -24,6 +24,17 @@ build:
 	@cmake/install_packages build
 	cmake --preset release
 	cmake --build --preset release
+
+# Built twice: once to count what runs under load, once by those counts (docs/adr/0004-hot-and-cold.md).
+release:
+	@cmake/install_packages build bench
+	@cmake --preset profile >/dev/null
+	cmake --build --preset profile
+	@trained=build/profile/counts/trained; \
+	    [ $$trained -nt build/profile/breakwater ] && [ $$trained -nt bench/train.py ] || $(PYTHON) bench/train.py
+	@cmake --preset bench >/dev/null
+	cmake --build --preset bench
+	@echo "built by profile: build/bench/breakwater"
 
 demo:
 	@cmake/install_packages build demo
@@ -35,10 +46,7 @@ test:
 	@cmake/install_packages build demo test
 	@$(PYTHON) test/run
 
-bench:
-	@cmake/install_packages build bench
-	@cmake --preset bench >/dev/null
-	cmake --build --preset bench
+bench: release
 	@if [ -x build/bench/bench/breakwater_micro ]; then \
 	    build/bench/bench/breakwater_micro --benchmark_out=build/bench/micro.json --benchmark_out_format=json; fi
 	@BREAKWATER_BIN=$${BREAKWATER_BIN:-build/bench/breakwater} $(PYTHON) bench/run.py $(BENCH_FLAGS)
