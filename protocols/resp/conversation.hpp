@@ -52,7 +52,6 @@ class RespConversation final : public Conversation {
         Verb verb = Verb::other;
         To to = To::client;
         bool harmless = false;  // executed or not, nothing was changed by it
-        bool blocks = false;
     };
     enum class Handled : std::uint8_t { taken, later };
     // A transaction or a watch whose connection was lost: how it goes on without a server until its EXEC.
