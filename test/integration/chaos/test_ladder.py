@@ -18,7 +18,7 @@ from trouble.settings import DATABASE, SOAK
 BASE, FACTOR, MAX, ATTEMPTS = 0.2, 2, 3.2, 5
 STEPS = [min(MAX, BASE * FACTOR ** n) for n in range(ATTEMPTS)]  # 0.2 0.4 0.8 1.6 3.2
 JITTER, SLACK = 0.25, 0.25  # slack: a loaded machine is late, never early
-EARLY = 0.02
+EARLY = 0.1  # the look that starts a gap may be late, which makes the gap look short
 AFTER_THE_LAST = 2 if SOAK else 1  # how many further attempts to wait for, each about MAX
 
 SCALED = {"backoff": {"attempts": ATTEMPTS, "base": "200ms", "factor": FACTOR, "max": "3200ms", "jitter": "additive",

@@ -48,7 +48,7 @@ def refused(port):
     try:
         Client(port, timeout=3).close()
         return False
-    except (ConnectionRefusedError, Closed, ServerError):
+    except (ConnectionRefusedError, ConnectionResetError, Closed, ServerError):  # reset: it was in the backlog as the listener closed
         return True
 
 
