@@ -9,6 +9,7 @@ PYTHON ?= $(shell [ -x /usr/bin/python3 ] && echo /usr/bin/python3 || echo pytho
 FUZZ_SECONDS ?= 30
 # What `make bench` is told, e.g. BENCH_FLAGS=--quick
 BENCH_FLAGS ?=
+REDIS_BENCH_FLAGS ?= $(filter --quick,$(BENCH_FLAGS))
 # changed (since LINT_BASE, uncommitted work included) or all; formatting always looks at all.
 LINT ?= changed
 LINT_BASE ?= HEAD~1
@@ -49,7 +50,9 @@ test:
 bench: release
 	@if [ -x build/bench/bench/breakwater_micro ]; then \
 	    build/bench/bench/breakwater_micro --benchmark_out=build/bench/micro.json --benchmark_out_format=json; fi
-	@BREAKWATER_BIN=$${BREAKWATER_BIN:-build/bench/breakwater} $(PYTHON) bench/run.py $(BENCH_FLAGS)
+	@export BREAKWATER_BIN=$${BREAKWATER_BIN:-build/bench/breakwater}; over=0; \
+	    $(PYTHON) bench/run.py $(BENCH_FLAGS) || over=1; \
+	    $(PYTHON) bench/redis_run.py $(REDIS_BENCH_FLAGS) || over=1; exit $$over
 
 lint:
 	@cmake/install_packages build lint

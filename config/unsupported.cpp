@@ -21,7 +21,7 @@ bool sharded(const Database& x) { return !x.shards.empty(); }
 bool has_tables(const Database& x) { return !x.sharding.tables.empty(); }
 
 constexpr std::array<Missing, 5> missing{{
-    {"mode", [](const Database& x) { return x.protocol == Protocol::redis && x.mode != Mode::standalone; }, Served::no,
+    {"mode", [](const Database& x) { return x.protocol == Protocol::redis && x.mode == Mode::cluster; }, Served::no,
      "this database is not served"},
     {"protocol", [](const Database& x) { return x.protocol == Protocol::mongo; }, Served::no,
      "mongo: this database is not served"},

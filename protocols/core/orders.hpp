@@ -35,6 +35,7 @@ class Orders {
   public:
     enum class Kind : std::uint8_t {
         send,       // bytes to the upstream
+        turn,       // one request to the lane, to be answered once; `ticket` is told with the answer
         reply,      // bytes to the client
         identify,   // this client is so-and-so; again, with no server held: now it is this one
         open,       // find me a server; until on_opened or on_refused nothing more is read from the client
@@ -55,6 +56,7 @@ class Orders {
         Outcome outcome = Outcome::ok;
         Intent intent{};             // open
         bool demand_alpn = false;    // start_tls: end it if the client did not name the protocol
+        std::uint32_t ticket = 0;    // turn
         const char* data = nullptr;  // send, reply (view); pinned: a literal
         std::size_t offset = 0, size = 0;
     };
@@ -63,6 +65,20 @@ class Orders {
     void reply(ByteView view) { add_view(Kind::reply, view); }
     void send_copy(ByteView bytes) { add_copy(Kind::send, bytes); }
     void reply_copy(ByteView bytes) { add_copy(Kind::reply, bytes); }
+    void turn(std::uint32_t ticket, ByteView view) {  // never merged: a lane tells requests apart
+        Op& op = add(Kind::turn);
+        op.ticket = ticket;
+        op.data = view.data();
+        op.size = view.size();
+    }
+    void turn_copy(std::uint32_t ticket, ByteView bytes) {
+        Op& op = add(Kind::turn);
+        op.ticket = ticket;
+        op.owned = true;
+        op.offset = arena_.size();
+        op.size = bytes.size();
+        arena_.append(bytes);
+    }
     void open(Intent intent) { add(Kind::open).intent = intent; }
     void close(Left left, Outcome outcome = Outcome::ok) {
         Op& op = add(Kind::close);

@@ -2,10 +2,13 @@
 // A virtual call costs nanoseconds beside the system calls around it, and the engine is compiled once.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "protocols/core/discovery.hpp"
 #include "protocols/core/errand.hpp"
 #include "protocols/core/orders.hpp"
 #include "protocols/core/refusal.hpp"
@@ -21,9 +24,34 @@ class UpstreamState {
     virtual ~UpstreamState() = default;
     // The server said something while the upstream lay idle. False: it said goodbye, or what it may not say.
     virtual bool on_idle_bytes(ByteView bytes) = 0;
+    // As a lane: how many of the bytes belong to the reply in hand (or to the next one), and whether it ends there.
+    // Takes less than all without an end when more is needed to tell.
+    struct Cut {
+        std::size_t used = 0;
+        bool ends = false;
+        const char* fault = nullptr;  // the server broke the protocol
+    };
+    virtual Cut cut(ByteView bytes) {
+        (void)bytes;
+        return {.fault = "a connection that cannot be shared"};
+    }
     enum class ServerRole : std::uint8_t { unknown, primary, replica };
     virtual ServerRole role() const { return ServerRole::unknown; }  // as the server told at login
     virtual std::string goodbye() const { return {}; }               // bytes to say before closing
+};
+
+// Lanes: upstreams that many conversations take turns on. A turn is one request and its one reply, numbered by the
+// conversation that takes it.
+struct Turn {
+    std::uint32_t ticket = 0;
+    ByteView request;  // as it was sent
+    ByteView bytes;    // of the reply: all, or a part of it
+    bool begins = false, ends = false;
+};
+struct LostTurn {
+    std::uint32_t ticket = 0;
+    ByteView request;
+    bool sent = false;  // some of it was given to the kernel: it may have been executed
 };
 
 // Between one client and its servers: what happens next? No IO, no clock. Lives on one worker, owned by its session.
@@ -46,6 +74,22 @@ class Conversation {
     // A server is yours until you order `close`.
     virtual void on_opened(UpstreamState& upstream, Orders& out) = 0;
     virtual void on_refused(const Refusal& refusal, Orders& out) = 0;
+
+    // Where `open` asked for a shared one: a lane is yours to take turns on until you order `close`, with no more say
+    // than that about the connection itself. The engine may give it alone all the same (on_opened).
+    virtual void on_boarded(UpstreamState& upstream, Orders& out) { on_opened(upstream, out); }
+    virtual void on_turn(const Turn& turn, Orders& out) {
+        (void)turn;
+        (void)out;
+    }
+    virtual void on_turns_end(Orders& out) { (void)out; }  // all that came at once has been handed over
+    // The lane is gone. may_repeat: what was sent may be sent once more, as far as that is harmless; open another.
+    virtual void on_turns_lost(const std::vector<LostTurn>& turns, bool may_repeat, std::string_view why, Orders& out) {
+        (void)turns;
+        (void)may_repeat;
+        (void)why;
+        (void)out;
+    }
 
     // The server connection broke while it was ours. retry: nothing of the reply was passed on and all may be sent
     // again: the engine hands over the exchange's bytes once more (on_client), from the start. told: the conversation
@@ -98,6 +142,16 @@ class Protocol {
     // changed), or null to keep it.
     virtual IdentityRef renew(const Identity& old) {
         (void)old;
+        return nullptr;
+    }
+    // Where what is configured only knows where the servers are: asks one of those, and hears from one of changes (an
+    // errand without an end). Null: what is configured are the servers.
+    virtual ErrandPtr locate(std::shared_ptr<Located> into) {
+        (void)into;
+        return nullptr;
+    }
+    virtual ErrandPtr hearken(std::function<void()> on_change) {
+        (void)on_change;
         return nullptr;
     }
     virtual bool may_lend_again(const UpstreamState& state) const {

@@ -175,11 +175,11 @@ std::shared_ptr<const CommandTable> CommandTable::from(const Value& reply) {
 
 const Command* CommandTable::find(const std::vector<ByteView>& args) const {
     if (args.empty()) return nullptr;
-    const auto found = commands_.find(std::string(LowerName(args[0]).view()));
+    const auto found = commands_.find(LowerName(args[0]).view());
     if (found == commands_.end()) return nullptr;
     const Command* command = found->second.get();
     if (command->subcommands.empty() || args.size() < 2) return command;
-    const auto part = command->subcommands.find(std::string(LowerName(args[1]).view()));
+    const auto part = command->subcommands.find(LowerName(args[1]).view());
     return part == command->subcommands.end() ? command : part->second.get();
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -60,6 +61,13 @@ enum class ResponsePolicy : std::uint8_t {
     special
 };
 
+struct Command;
+struct NameHash {
+    using is_transparent = void;  // looked up by views: no copy for each command
+    std::size_t operator()(ByteView name) const { return std::hash<ByteView>{}(name); }
+};
+using CommandMap = std::unordered_map<std::string, std::unique_ptr<Command>, NameHash, std::equal_to<>>;
+
 struct Command {
     std::string name;  // lower case; of a subcommand "config|get"
     int arity = 0;     // with the name; negative: at least
@@ -67,7 +75,7 @@ struct Command {
     RequestPolicy request = RequestPolicy::usual;
     ResponsePolicy response = ResponsePolicy::usual;
     std::vector<KeySpec> keys;
-    std::unordered_map<std::string, std::unique_ptr<Command>> subcommands;
+    CommandMap subcommands;
 
     // It changes nothing and may be asked of a replica. What the server runs but does not flag as readonly (EVAL,
     // PUBLISH) may write; PFCOUNT is flagged, yet writes its cached count back, which COMMAND does not tell.
@@ -88,7 +96,7 @@ class CommandTable {
     std::size_t size() const { return commands_.size(); }
 
   private:
-    std::unordered_map<std::string, std::unique_ptr<Command>> commands_;
+    CommandMap commands_;
 };
 
 // The positions of a command's keys, ascending. Nothing: they cannot be told from the table (SORT ... BY, MIGRATE, a

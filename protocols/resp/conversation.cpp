@@ -176,11 +176,21 @@ RespConversation::Handled RespConversation::handle_raw(const Plan& plan, ByteVie
 
 RespConversation::Handled RespConversation::forward(const Request& request, const Plan& plan, ByteView bytes,
                                                     Orders& out) {
+    const bool alone = plan.way != Way::shared || request.status == Request::Status::large;
+    if (shared_ && alone) {
+        if (busy()) {
+            barrier_ = true;
+            return Handled::later;
+        }
+        give_back(Left::clean, out);
+    }
     if (!upstream_) {
         if (refuse_waiting(out)) return Handled::taken;
-        out.open({plan.only_reads ? Access::read : Access::write, Affinity::exclusive, Replay::never});
+        out.open({plan.only_reads ? Access::read : Access::write, alone ? Affinity::exclusive : Affinity::shared,
+                  Replay::never});
         return Handled::later;
     }
+    if (window_full()) return Handled::later;
     const bool to_be_raw = plan.way == Way::raw || plan.verb == Verb::client_reply ||
                            (plan.way == Way::pinned && plan.verb != Verb::multi && plan.verb != Verb::watch &&
                             plan.verb != Verb::unsubscribe);
@@ -203,6 +213,11 @@ RespConversation::Handled RespConversation::forward(const Request& request, cons
         }
     }
     preparing_ = false;
+    if (!in_multi_ && ByteView(plan.pin) == "wait") {
+        // It is about what was written before this connection's last command, and the writes came on others.
+        out.send("*1\r\n$4\r\nPING\r\n");
+        owe({.to = Owed::To::us, .harmless = true});
+    }
     Owed owed{.verb = plan.verb, .harmless = harmless(plan, in_multi_)};
     only_reads_ = only_reads_ && plan.only_reads && plan.verb == Verb::other;
     send(request, bytes, out);
@@ -235,10 +250,11 @@ RespConversation::Handled RespConversation::forward(const Request& request, cons
 void RespConversation::send(const Request& request, ByteView bytes, Orders& out) {
     if (!busy()) out.started();
     sent_ = true;
-    if (!request.inlined) return out.send(bytes);
+    const std::uint32_t ticket = ticket_of(owed_.size());
+    if (!request.inlined) return shared_ ? out.turn(ticket, bytes) : out.send(bytes);
     std::string words;
     command(words, args());
-    out.send_copy(words);
+    shared_ ? out.turn_copy(ticket, words) : out.send_copy(words);
 }
 
 // The server that knew of the transaction is gone; nothing of it was executed, and nothing of it ever will be.

@@ -1,5 +1,6 @@
-// One client of a Redis database. Most commands take any connection of the client's pool and leave nothing behind; what
-// does leave something behind keeps its connection for as long as that lasts:
+// One client of a Redis database. Most commands leave nothing behind on a connection, and take turns with those of
+// other clients in a lane. What blocks, or is large, gets a connection alone while it lasts; and so does what leaves
+// something behind, for as long as that lasts:
 //   - counted: MULTI and WATCH. Each command has its reply, and when the last of them is answered and neither is in
 //     force any more, the connection goes back;
 //   - raw: subscriptions, tracking, MONITOR, CLIENT REPLY OFF. What is said is no longer one reply for one command;
@@ -8,6 +9,7 @@
 // is owed is answered: then what is known here (in a transaction or not) is what the server knows.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,13 +33,19 @@ class RespConversation final : public Conversation {
     std::size_t on_upstream(ByteView bytes, Orders& out) override;
     void on_opened(UpstreamState& upstream, Orders& out) override;
     void on_refused(const Refusal& refusal, Orders& out) override;
+    void on_boarded(UpstreamState& upstream, Orders& out) override;
+    void on_turn(const Turn& turn, Orders& out) override;
+    void on_turns_end(Orders& out) override;
+    void on_turns_lost(const std::vector<LostTurn>& turns, bool may_repeat, std::string_view why, Orders& out) override;
     AfterLoss on_upstream_lost(bool may_retry, std::string_view why, Orders& out) override;
     void on_tls_ready(Orders&) override { secure_ = true; }
     void on_drain(Orders& out) override;
     void on_deadline(Orders& out) override;
     void on_cancel(Orders&) override {}
 
-    bool listening() const override { return !closing_ && !(barrier_ && (busy() || returning_)); }
+    bool listening() const override {
+        return !closing_ && !misled_ && !window_full() && !(barrier_ && (busy() || returning_));
+    }
     bool idle() const override { return !busy() && !pinned(); }
     bool in_exchange() const override { return busy() || raw_; }
     bool retryable() const override { return only_reads_ && !answered_ && !pinned(); }
@@ -52,6 +60,10 @@ class RespConversation final : public Conversation {
         Verb verb = Verb::other;
         To to = To::client;
         bool harmless = false;  // executed or not, nothing was changed by it
+        // The others than `due` only after a lane broke, or where a later reply came first; `early_` has the bytes.
+        enum class Stage : std::uint8_t { due, again, answered };
+        Stage stage = Stage::due;
+        Outcome outcome = Outcome::ok;  // of what is answered
     };
     enum class Handled : std::uint8_t { taken, later };
     // A transaction or a watch whose connection was lost: how it goes on without a server until its EXEC.
@@ -86,6 +98,16 @@ class RespConversation final : public Conversation {
     void give_back(Left left, Orders& out);
     void forget_server();
     void answer_lost(std::string_view why, Orders& out);
+    // --- conversation_lane.cpp
+    void pop();
+    void answer(std::size_t at, Refusal::Reason reason, std::string_view why);  // in its place
+    void answer_rest(Refusal::Reason reason, std::string_view why, Orders& out);
+    void tell_answered(Orders& out);  // those in front
+    bool send_again(Orders& out);     // false: there is nothing
+    std::uint32_t ticket_of(std::size_t at) const { return first_ticket_ + static_cast<std::uint32_t>(at); }
+    // What one client may have in a lane at a time: a lane does not wait for a client to take its replies.
+    bool window_full() const { return shared_ && owed_.size() - next_ >= kWindow; }
+    static constexpr std::size_t kWindow = 128;
 
     const std::vector<ByteView>& args() const { return database_.reader.args(); }
     bool busy() const { return next_ < owed_.size() || !tail_.done(); }
@@ -100,7 +122,12 @@ class RespConversation final : public Conversation {
     std::optional<Refusal> turned_away_;
     std::string refused_;  // no server was to be had: the answer to all that wanted one
     std::vector<Owed> owed_;
-    std::size_t next_ = 0;    // of owed_
+    std::size_t next_ = 0;            // of owed_
+    std::uint32_t first_ticket_ = 0;  // of owed_[0]
+    std::map<std::uint32_t, std::string>
+        early_;               // by ticket: an answer that is not to be told yet, or what is to be asked again
+    bool shared_ = false;     // upstream_ is a lane
+    bool misled_ = false;     // its server is not who it was taken for: what it did not do is asked again
     std::uint32_t done_ = 0;  // replies passed on and not counted yet: they leave in one piece
     ReplyScanner scanner_;
     std::string kept_;  // a reply to us, as far as it came

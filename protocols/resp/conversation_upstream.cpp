@@ -39,13 +39,11 @@ std::size_t RespConversation::hear(ByteView bytes, Orders& out) {
         }
         if (!take_reply(part, scanned.status == ReplyScanner::Status::push, out)) return used;
         if (scanned.status == ReplyScanner::Status::more) return used;
-        const Owed owed = owed_[next_++];
-        if (next_ == owed_.size()) {
-            owed_.clear();
-            next_ = 0;
-        }
+        const Owed owed = owed_[next_];
+        pop();
         on_reply(owed, part, out);
         reply_begun_ = false;
+        tell_answered(out);
     }
     return used;
 }
@@ -157,13 +155,26 @@ std::size_t RespConversation::pass_raw(ByteView bytes, Orders& out) {
 
 // ---------------------------------------------------------------------------------------------------- leases
 
-void RespConversation::on_opened(UpstreamState& upstream, Orders&) {
+void RespConversation::on_opened(UpstreamState& upstream, Orders& out) {
     upstream_ = static_cast<RespUpstream*>(&upstream);
-    only_reads_ = true;
+    shared_ = false;
+    only_reads_ = !send_again(out);  // the engine keeps no copy of these
     answered_ = false;
 }
 
-void RespConversation::on_refused(const Refusal& refusal, Orders&) { refused_ = refusal_bytes(refusal, false); }
+void RespConversation::on_refused(const Refusal& refusal, Orders& out) {
+    refused_ = refusal_bytes(refusal, false);
+    if (!busy()) return;
+    for (std::size_t i = next_; i < owed_.size(); ++i) {  // what was to be sent again
+        if (owed_[i].stage == Owed::Stage::answered) continue;
+        owed_[i].stage = Owed::Stage::answered;
+        owed_[i].outcome = Outcome::endpoint_fault;
+        early_[ticket_of(i)] = refused_;
+    }
+    refused_.clear();
+    tell_answered(out);
+    identify(out);
+}
 
 Left RespConversation::left() const {
     if (busy() || raw_) return Left::broken;
@@ -186,9 +197,13 @@ void RespConversation::give_back(Left left, Orders& out) {
 
 void RespConversation::forget_server() {
     upstream_ = nullptr;
+    shared_ = false;
+    first_ticket_ = ticket_of(owed_.size());
     owed_.clear();
     if (owed_.capacity() > 64) owed_.shrink_to_fit();
     next_ = 0;
+    early_.clear();
+    misled_ = false;
     scanner_ = {};
     kept_.clear();
     raw_ = alone_ = blind_ = returning_ = in_multi_ = watching_ = moved_in_multi_ = blocking_ = false;
@@ -229,12 +244,14 @@ void RespConversation::answer_lost(std::string_view why, Orders& out) {
     const bool executing = std::any_of(owed_.begin() + static_cast<std::ptrdiff_t>(next_), owed_.end(),
                                        [](const Owed& owed) { return owed.verb == Verb::exec; });
     for (std::size_t i = next_; i < owed_.size(); ++i) {
-        if (owed_[i].to == Owed::To::us) continue;
-        const Reason reason = executing || !owed_[i].harmless ? Reason::outcome_unknown
-                              : in_multi_                     ? Reason::rolled_back
-                                                              : Reason::unavailable;
-        out.reply_copy(refusal_bytes({reason, database_.options().database, std::string(why), {}}, false));
+        if (owed_[i].stage == Owed::Stage::answered) continue;
+        answer(i,
+               executing || !owed_[i].harmless ? Reason::outcome_unknown
+               : in_multi_                     ? Reason::rolled_back
+                                               : Reason::unavailable,
+               why);
     }
+    tell_answered(out);
 }
 
 // The server works on, or hangs; whoever asks it next must not have the late answer.
@@ -245,12 +262,7 @@ void RespConversation::on_deadline(Orders& out) {
         out.hang_up();
         return;
     }
-    for (std::size_t i = next_; i < owed_.size(); ++i) {
-        if (owed_[i].to == Owed::To::us) continue;
-        out.reply_copy(refusal_bytes(
-            {Refusal::Reason::deadline, database_.options().database, "the request's deadline passed", {}}, false));
-        out.finished(Outcome::endpoint_fault);
-    }
+    answer_rest(Refusal::Reason::deadline, "the request's deadline passed", out);
     if (in_multi_)
         doomed_ = Doomed::transaction;
     else if (watching_)

@@ -19,7 +19,8 @@ namespace breakwater::resp {
 enum class ClientAuth : std::uint8_t { trust, password };
 
 struct Options {
-    std::string database;  // configured name
+    std::string database;     // configured name
+    std::string master_name;  // by which Sentinels know it; empty: it is asked directly
     ClientAuth auth = ClientAuth::trust;
     Tls upstream_tls = Tls::disable;
     bool tls_offered = false, tls_required = false;
@@ -41,6 +42,8 @@ class RespDatabase {
 
     const Options& options() const { return options_; }
     IdentityRef identity(const std::string& client_user, std::uint32_t database, Version version);
+    // A server that is no primary is not the end of it: there is another one.
+    bool finds_primary() const { return !options_.master_name.empty(); }
     bool password_fits(ByteView user, ByteView password) const;
 
     const CommandTable* table() const { return table_.get(); }

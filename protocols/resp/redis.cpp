@@ -1,6 +1,7 @@
 #include "protocols/resp/redis.hpp"
 
 #include "protocols/resp/conversation.hpp"
+#include "protocols/resp/sentinel.hpp"
 
 namespace breakwater::resp {
 
@@ -48,6 +49,15 @@ IdentityRef Redis::default_identity() {
 IdentityRef Redis::renew(const Identity& old) {
     const auto& who = static_cast<const RespIdentity&>(old);
     return database_->identity(who.client_user, who.login.database, who.login.version);
+}
+
+ErrandPtr Redis::locate(std::shared_ptr<Located> into) {
+    const Options& options = database_->options();
+    return std::make_unique<LocateErrand>(options.master_name, options.upstream_tls, std::move(into));
+}
+
+ErrandPtr Redis::hearken(std::function<void()> on_change) {
+    return std::make_unique<HearkenErrand>(database_->options().upstream_tls, std::move(on_change));
 }
 
 }  // namespace breakwater::resp

@@ -19,6 +19,8 @@ class Redis final : public Protocol {
     ErrandPtr cancel(UpstreamState& state) override;
     IdentityRef default_identity() override;
     IdentityRef renew(const Identity& old) override;
+    ErrandPtr locate(std::shared_ptr<Located> into) override;
+    ErrandPtr hearken(std::function<void()> on_change) override;
 
   private:
     std::shared_ptr<RespDatabase> database_;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "protocols/core/protocol.hpp"
+#include "protocols/resp/reply.hpp"
 #include "protocols/resp/wire.hpp"
 
 namespace breakwater::resp {
@@ -31,7 +32,11 @@ struct RespUpstream final : UpstreamState {
 
     // Nothing is owed, nothing was subscribed to: a server that speaks has gone mad, or says why it closes.
     bool on_idle_bytes(ByteView) override { return false; }
+    Cut cut(ByteView bytes) override;
     ServerRole role() const override { return told; }
+
+  private:
+    ReplyScanner replies_;  // as a lane
 };
 
 }  // namespace breakwater::resp

@@ -45,6 +45,27 @@ void raise_descriptor_limit() {
     }
 }
 
+// What is configured, or, where that only knows where the servers are, what was found: the primary first.
+std::vector<topology::EndpointSettings> servers_of(const Plan& plan, const Located& located) {
+    if (!plan.discovers) return plan.endpoints;
+    std::vector<topology::EndpointSettings> servers;
+    const auto add = [&](const Located::Server& server) {
+        topology::EndpointSettings settings = plan.endpoints.front();
+        // A certificate is for the name that was configured, if one was; else for what we connect to.
+        if (settings.target.server_name == settings.target.host) settings.target.server_name = server.host;
+        config::Endpoint endpoint;
+        endpoint.host = settings.target.host = server.host;
+        endpoint.port = settings.target.port = server.port;
+        settings.address = endpoint.address();
+        settings.zone.clear();
+        settings.fixed_role = topology::Role::unknown;
+        servers.push_back(std::move(settings));
+    };
+    if (located.primary.port != 0) add(located.primary);
+    for (const auto& replica : located.replicas) add(replica);
+    return servers;
+}
+
 }  // namespace
 
 EngineImpl::EngineImpl(config::Config config, std::string config_file)
@@ -106,7 +127,8 @@ void EngineImpl::start() {
     running_ = true;
     for (auto& per_worker : workers_) per_worker->worker.start();
     for (auto& [served, listeners] : bound) {
-        for (const auto& endpoint : served->endpoints) watch(*served, endpoint);
+        watch(*served);
+        discover(*served);
         listen(*served, std::move(listeners));
     }
     ready_ = true;
@@ -121,6 +143,7 @@ void EngineImpl::stop() {
                 for (auto& [name, served] : *table) {
                     for (auto& listener : served->listeners) listener->stop();
                     served->watchers.clear();
+                    served->scout.reset();
                 }
             }
             for (auto& served : retired_) served->watchers.clear();
@@ -152,11 +175,12 @@ EngineImpl::ServedPtr EngineImpl::serve(const config::Database& database, const 
 
 void EngineImpl::change(Served& served, const config::Database& database, const Plan& plan, bool new_epoch) {
     served.config = database;
+    served.plan = plan;
     if (new_epoch) ++served.epoch;
     served.shared->hold.set_limits(plan.hold);
     // Endpoints that stay keep their breaker, counters and role.
     std::vector<topology::EndpointRef> endpoints;
-    for (const topology::EndpointSettings& settings : plan.endpoints) {
+    for (const topology::EndpointSettings& settings : servers_of(plan, served.located)) {
         const auto known = std::find_if(served.endpoints.begin(), served.endpoints.end(),
                                         [&](const auto& e) { return e->address() == settings.address; });
         if (known != served.endpoints.end()) {
@@ -168,8 +192,14 @@ void EngineImpl::change(Served& served, const config::Database& database, const 
         endpoint->on_change([this, name = plan.name, raw = endpoint.get()] { on_endpoint_change(name, raw); });
         endpoints.push_back(std::move(endpoint));
     }
-    for (const auto& endpoint : served.endpoints)
-        if (std::find(endpoints.begin(), endpoints.end(), endpoint) == endpoints.end()) endpoint->on_change(nullptr);
+    if (plan.discovers)
+        for (const auto& endpoint : endpoints)
+            endpoint->rule(endpoint == endpoints.front() ? topology::Role::primary : topology::Role::replica);
+    for (const auto& endpoint : served.endpoints) {
+        if (std::find(endpoints.begin(), endpoints.end(), endpoint) != endpoints.end()) continue;
+        endpoint->on_change(nullptr);
+        if (plan.discovers) endpoint->rule(topology::Role::replica);  // what is connected to it serves no more
+    }
     served.endpoints = endpoints;
     served.files.clear();
     for (const config::NamedFile& file : config::files_of(database)) {
@@ -178,6 +208,7 @@ void EngineImpl::change(Served& served, const config::Database& database, const 
     }
     session::Settings settings = plan.session;
     auto pool = std::make_shared<pool::PoolSettings>(*plan.session.pool);
+    pool->any_role = served.any_role();
     pool->endpoints = std::move(endpoints);
     pool->epoch = served.epoch;
     settings.pool = std::move(pool);
@@ -198,16 +229,58 @@ void EngineImpl::change(Served& served, const config::Database& database, const 
     }
 }
 
-void EngineImpl::watch(Served& served, const topology::EndpointRef& endpoint) {
+void EngineImpl::watch(Served& served) {
     on_worker(
         0,
-        [this, &served, endpoint, name = served.shared->name](PerWorker& self) {
-            served.watchers.push_back(std::make_unique<topology::Watcher>(
-                self.worker.reactor(), *resolver_, endpoint,
-                [&self, name]() -> Protocol* { return &self.databases.at(name)->protocol(); }, ++seed_));
-            served.watchers.back()->start();
+        [this, &served, name = served.shared->name](PerWorker& self) {
+            const auto watches = [](const topology::EndpointRef& endpoint) {
+                return [&endpoint](const auto& watcher) { return watcher->endpoint() == endpoint; };
+            };
+            std::erase_if(served.watchers, [&](const auto& watcher) {
+                return std::find(served.endpoints.begin(), served.endpoints.end(), watcher->endpoint()) ==
+                       served.endpoints.end();
+            });
+            for (const auto& endpoint : served.endpoints) {
+                if (std::any_of(served.watchers.begin(), served.watchers.end(), watches(endpoint))) continue;
+                served.watchers.push_back(std::make_unique<topology::Watcher>(
+                    self.worker.reactor(), *resolver_, endpoint,
+                    [&self, name]() -> Protocol* { return &self.databases.at(name)->protocol(); }, ++seed_));
+                served.watchers.back()->start();
+            }
         },
         true);
+}
+
+// Anew after each change of what is asked: what was found stays in force until it finds something else.
+void EngineImpl::discover(Served& served) {
+    on_worker(
+        0,
+        [this, &served, name = served.shared->name](PerWorker& self) {
+            served.scout.reset();
+            if (!served.plan.discovers) return;
+            served.scout = std::make_unique<topology::Scout>(
+                self.worker.reactor(), *resolver_, served.plan.endpoints,
+                [&self, name]() -> Protocol* { return &self.databases.at(name)->protocol(); }, ++seed_,
+                [this, name](Located located) {
+                    on_control([this, name, located = std::move(located)] { relocate(name, located); });
+                });
+            served.scout->start();
+        },
+        true);
+}
+
+void EngineImpl::relocate(const std::string& database, const Located& located) {
+    const auto found = served_.find(database);
+    if (found == served_.end() || !found->second->plan.discovers || found->second->located == located) return;
+    Served& served = *found->second;
+    served.located = located;
+    change(served, config::Database(served.config), Plan(served.plan), false);
+    watch(served);
+    for (std::size_t i = 0; i < workers_.size(); ++i)
+        on_worker(i, [database](PerWorker& self) {
+            const auto at = self.databases.find(database);
+            if (at != self.databases.end()) at->second->on_endpoint_change();
+        });
 }
 
 void EngineImpl::on_endpoint_change(const std::string& database, const topology::Endpoint* endpoint) {
@@ -221,6 +294,7 @@ void EngineImpl::on_endpoint_change(const std::string& database, const topology:
             if (served == served_.end()) return;
             for (auto& watcher : served->second->watchers)
                 if (watcher->endpoint().get() == endpoint) watcher->on_change();
+            if (served->second->scout) served->second->scout->look();
         });
     }
 }

@@ -18,6 +18,7 @@
 #include "proxy/app/listener.hpp"
 #include "proxy/app/translate.hpp"
 #include "proxy/session/worker.hpp"
+#include "proxy/topology/scout.hpp"
 #include "proxy/topology/watcher.hpp"
 
 namespace breakwater::app {
@@ -40,6 +41,7 @@ class EngineImpl final : public admin::Engine {
     // wrong, or nothing.
     std::function<std::optional<std::string>(const config::Config&)> rebind;
     std::function<void(const config::Config&)> on_reloaded;
+    std::function<void(std::function<void()>)> on_control;  // runs it on the control thread, soon
 
     admin::EngineView view() override;
     std::string config_json() override;
@@ -65,6 +67,10 @@ class EngineImpl final : public admin::Engine {
         std::vector<session::Stats*> stats;                        // one for each worker
         std::vector<config::SecretFile> files;
         std::uint64_t epoch = 0;
+        Plan plan;                               // in force
+        std::unique_ptr<topology::Scout> scout;  // where it discovers its servers; lives on the first worker
+        Located located;
+        bool any_role() const { return endpoints.size() == 1 && !plan.discovers; }
     };
     using ServedPtr = std::shared_ptr<Served>;
 
@@ -74,7 +80,9 @@ class EngineImpl final : public admin::Engine {
     void listen(Served& served, std::vector<std::unique_ptr<Listener>> fresh);
     std::vector<std::unique_ptr<Listener>> bind(const config::Database& database, const std::string& key) const;
     std::vector<std::unique_ptr<Listener>> take_over(const config::Database& database);
-    void watch(Served& served, const topology::EndpointRef& endpoint);
+    void watch(Served& served);  // those that are not watched yet; and no others any more
+    void discover(Served& served);
+    void relocate(const std::string& database, const Located& located);
     void on_endpoint_change(const std::string& database, const topology::Endpoint* endpoint);
     void on_client(const std::string& database, std::shared_ptr<session::Shared> shared, int fd, bool unix_socket);
     void on_worker(std::size_t index, std::function<void(PerWorker&)> work, bool wait = false);

@@ -40,7 +40,7 @@ admin::Engine::Done EngineImpl::reload() {
         Plan plan;
         ServedPtr served;  // null: new
         std::vector<std::unique_ptr<Listener>> listeners;
-        bool new_epoch = false;
+        bool new_epoch = false, another = false;  // another: what was found is not about it
     };
     std::vector<Step> steps;
     try {
@@ -51,12 +51,13 @@ admin::Engine::Done EngineImpl::reload() {
             const auto known = served_.find(database.name);
             const auto change = std::find_if(diff.changed.begin(), diff.changed.end(),
                                              [&](const auto& c) { return c.name == database.name; });
-            Step step{&database, {}, known == served_.end() ? nullptr : known->second, {}, false};
+            Step step{&database, {}, known == served_.end() ? nullptr : known->second, {}, false, false};
             if (step.served && change == diff.changed.end()) continue;
             step.plan = plan_for(database, key);
             step.listeners = bind(database, key);
             // Upstream connections made with other credentials, or to endpoints no longer named, are replaced.
-            step.new_epoch = change != diff.changed.end() && (change->endpoints || change->upstream);
+            step.another = change != diff.changed.end() && change->identity;
+            step.new_epoch = step.another || (change != diff.changed.end() && (change->endpoints || change->upstream));
             steps.push_back(std::move(step));
         }
     } catch (const std::exception& error) {
@@ -88,24 +89,16 @@ admin::Engine::Done EngineImpl::reload() {
             const ServedPtr served = serve(*step.database, step.plan);
             on_worker(
                 0, [&](PerWorker&) { served_[step.database->name] = served; }, true);
-            for (const auto& endpoint : served->endpoints) watch(*served, endpoint);
+            watch(*served);
+            discover(*served);
             listen(*served, std::move(step.listeners));
             continue;
         }
         Served& served = *step.served;
-        const std::vector<topology::EndpointRef> before = served.endpoints;
-        on_worker(
-            0,
-            [&](PerWorker&) {
-                std::erase_if(served.watchers, [&](const auto& watcher) {
-                    return std::none_of(step.plan.endpoints.begin(), step.plan.endpoints.end(),
-                                        [&](const auto& e) { return e.address == watcher->endpoint()->address(); });
-                });
-            },
-            true);
+        if (step.another) served.located = {};
         change(served, *step.database, step.plan, step.new_epoch);
-        for (const auto& endpoint : served.endpoints)
-            if (std::find(before.begin(), before.end(), endpoint) == before.end()) watch(served, endpoint);
+        watch(served);
+        discover(served);
         listen(served, std::move(step.listeners));
     }
     config_ = next;
@@ -126,6 +119,7 @@ void EngineImpl::retire(const ServedPtr& served) {
             for (auto& listener : served->listeners) listener->stop();
             served->listeners.clear();
             served->watchers.clear();
+            served->scout.reset();
         },
         true);
     for (auto& endpoint : served->endpoints) endpoint->on_change(nullptr);

@@ -1,6 +1,7 @@
 #include "proxy/app/run.hpp"
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <csignal>
@@ -64,6 +65,7 @@ class Control {
         surroundings_.watch(admin::from_config(config.health.checks));
         http_ = std::make_unique<admin::HttpServer>(io_, engine_, surroundings_, http_options(config));
         engine_.rebind = [this](const config::Config& next) { return http_->rebind(http_options(next)); };
+        engine_.on_control = [this](std::function<void()> work) { boost::asio::post(io_, std::move(work)); };
         engine_.on_reloaded = [this](const config::Config& next) {
             configure_log(next.log);
             surroundings_.watch(admin::from_config(next.health.checks));

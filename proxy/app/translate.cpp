@@ -106,6 +106,7 @@ std::function<std::unique_ptr<Protocol>()> redis_for(const config::Database& dat
                                                      const ServerTls& client_tls) {
     resp::Options options;
     options.database = database.name;
+    options.master_name = database.master_name;
     options.auth =
         database.client.auth == config::ClientAuth::trust ? resp::ClientAuth::trust : resp::ClientAuth::password;
     options.tls_offered = client_tls.context != nullptr;
@@ -187,6 +188,7 @@ Plan plan_for(const config::Database& database, const std::string& key) {
     plan.session.retry_attempts = r.retry.attempts;
     plan.hold = {.max_waiting = r.hold.max_waiting, .max_bytes = r.hold.max_bytes};
 
+    plan.discovers = redis && database.mode == config::Mode::sentinel;
     plan.protocol = redis ? redis_for(database, key, client_tls) : postgres_for(database, key, client_tls);
     return plan;
 }

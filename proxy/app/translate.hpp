@@ -15,6 +15,7 @@ namespace breakwater::app {
 struct Plan {
     std::string name;
     std::vector<topology::EndpointSettings> endpoints;
+    bool discovers = false;     // endpoints only know where the servers are
     session::Settings session;  // its pool settings have no endpoints yet
     resilience::HoldLimits hold;
     std::function<std::unique_ptr<Protocol>()> protocol;  // one for each worker

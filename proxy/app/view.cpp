@@ -100,6 +100,7 @@ admin::DatabaseView EngineImpl::view_of(Served& served) {
         view.retries["failed"] += of(stats->retries_failed);
         view.retries["denied"] += of(stats->retries_denied);
         view.hold_expired += of(stats->hold_expired);
+        view.clients_cut += of(stats->clients_cut);
         view.errors_avoided += of(stats->errors_avoided);
         view.bytes_in += of(stats->bytes_in);
         view.bytes_out += of(stats->bytes_out);
@@ -143,7 +144,7 @@ admin::DatabaseView EngineImpl::view_of(Served& served) {
         const bool locked_out = e.refuses_logins && served.config.upstream.user.has_value();
         // What the data path does is decided by the same state: closed, and not known to be a replica of another.
         const bool serves = state.breaker.state == resilience::State::closed && !locked_out;
-        if (serves && (served.endpoints.size() == 1 || endpoint->role() != topology::Role::replica)) view.usable = true;
+        if (serves && (served.any_role() || endpoint->role() != topology::Role::replica)) view.usable = true;
     }
     return view;
 }

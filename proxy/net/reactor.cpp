@@ -117,8 +117,18 @@ void Reactor::run() {
                 run_deferred();
             }
         }
+        end_turn();
     }
     stop_ = false;  // it may be run again
+}
+
+void Reactor::end_turn() {
+    while (!late_.empty()) {
+        Late* late = late_.back();
+        late_.pop_back();
+        late->on_turn_end();
+        run_deferred();
+    }
 }
 
 void Reactor::fire_timers() {

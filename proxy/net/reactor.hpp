@@ -28,6 +28,15 @@ class Watch {
     ~Watch() = default;
 };
 
+// Somebody who gathers work during a turn of the loop and does it at its end.
+class Late {
+  public:
+    virtual void on_turn_end() = 0;
+
+  protected:
+    ~Late() = default;
+};
+
 class Reactor;
 
 // A one-shot timer, owned by whom it calls. Arming an armed timer moves it. The destructor cancels it.
@@ -69,8 +78,10 @@ class Reactor {
 
     void defer(std::function<void()> fn) { deferred_.push_back(std::move(fn)); }   // after the current event, same turn
     void next_turn(std::function<void()> fn) { later_.push_back(std::move(fn)); }  // when the others had theirs
-    [[gnu::cold]] void post(std::function<void()> fn);                             // from any thread
-    void stop();                                                                   // from any thread
+    void at_turn_end(Late& late) { late_.push_back(&late); }                       // once, after all else of this turn
+    void not_at_turn_end(Late& late) { std::erase(late_, &late); }
+    [[gnu::cold]] void post(std::function<void()> fn);  // from any thread
+    void stop();                                        // from any thread
     [[gnu::hot]] void run();
 
     TimePoint last_turn() const { return TimePoint(Duration(last_turn_.load(std::memory_order_relaxed))); }
@@ -88,6 +99,7 @@ class Reactor {
     [[gnu::hot]] int wait_milliseconds();
     [[gnu::hot]] void fire_timers();
     [[gnu::hot]] void run_deferred();
+    [[gnu::hot]] void end_turn();
     [[gnu::cold]] void run_posted();
 
     static constexpr int kBatch = 256;
@@ -98,6 +110,7 @@ class Reactor {
     int event_at_ = 0, event_count_ = 0;
     std::vector<Timer*> heap_;
     std::vector<std::function<void()>> deferred_, running_, later_;
+    std::vector<Late*> late_;
     std::mutex mailbox_mutex_;  // other threads only; the data path takes it when somebody posted
     std::vector<std::function<void()>> mailbox_;
     std::atomic<bool> mail_{false};

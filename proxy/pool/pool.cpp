@@ -1,5 +1,5 @@
-// Who waits and who is served; pool_hold.cpp says how long, pool_connect.cpp makes connections, pool_return.cpp takes
-// them back, pool_workers.cpp hands them to other workers.
+// Who waits and who is served; pool_lane.cpp has those who share, pool_hold.cpp says how long, pool_connect.cpp makes
+// connections, pool_return.cpp takes them back, pool_workers.cpp hands them to other workers.
 #include "proxy/pool/pool.hpp"
 
 #include <algorithm>
@@ -8,6 +8,9 @@ namespace breakwater::pool {
 
 using topology::EndpointRef;
 using topology::Role;
+
+Upstream::Upstream() = default;
+Upstream::~Upstream() = default;
 
 void Upstream::on_events(std::uint32_t events) {
     if (holder) {
@@ -49,12 +52,12 @@ Pool::~Pool() {
 // ---------------------------------------------------------------------------------------------------- acquiring
 
 EndpointRef Pool::pick_endpoint() const {
-    // The first usable endpoint that is a primary or may be one; a lone replica is what its owner asked for.
+    // The first usable endpoint that is a primary or may be one.
     const auto& all = settings_->endpoints;
     EndpointRef unknown;
     for (const auto& endpoint : all) {
         if (!endpoint->usable()) continue;
-        if (endpoint->role() == Role::primary || all.size() == 1) return endpoint;
+        if (endpoint->role() == Role::primary || settings_->any_role) return endpoint;
         if (endpoint->role() == Role::unknown && !unknown) unknown = endpoint;
     }
     return unknown;
@@ -62,7 +65,7 @@ EndpointRef Pool::pick_endpoint() const {
 
 // A connection to a server that became a replica is not one to the primary, however healthy.
 bool Pool::serves(const topology::Endpoint& endpoint) const {
-    return endpoint.usable() && (settings_->endpoints.size() == 1 || endpoint.role() != Role::replica);
+    return endpoint.usable() && (settings_->any_role || endpoint.role() != Role::replica);
 }
 
 Upstream* Pool::acquire(Waiter& waiter, const Upstream* liked) {
@@ -74,15 +77,21 @@ Upstream* Pool::acquire(Waiter& waiter, const Upstream* liked) {
             return upstream;
         }
     }
+    queue(waiter, false);
+    return nullptr;
+}
+
+void Pool::queue(Waiter& waiter, bool wants_lane) {
     waiter.ticket_ = shared_->tickets.fetch_add(1);
     waiter.since_ = context_.reactor.now();
+    waiter.wants_lane_ = wants_lane;
+    want_lane_ += wants_lane;
     begin_phase(waiter, false);
     waiter.place_ = waiters_.insert(waiters_.end(), &waiter);
     shared_->waiting++;
     if (deadline_.armed() && waiter.deadline_ < deadline_.when()) deadline_.at(waiter.deadline_);
     publish();
     schedule_pump();
-    return nullptr;
 }
 
 void Pool::forget(Waiter& waiter) {
@@ -94,6 +103,7 @@ void Pool::forget(Waiter& waiter) {
 void Pool::dequeue(Waiter& waiter) {
     waiters_.erase(*waiter.place_);
     waiter.place_.reset();
+    want_lane_ -= waiter.wants_lane_;
     end_phase(waiter);
     shared_->waiting--;
     if (waiter.held_) {
@@ -149,17 +159,16 @@ void Pool::schedule_pump() {
 void Pool::pump() {
     update_holds();
     while (!waiters_.empty() && allowance() > 0) {
+        if (seat_waiters()) continue;
         Upstream* upstream = take_idle(nullptr);
         if (!upstream) break;
         if (hand_over(*upstream)) continue;  // somebody elsewhere has waited longer
         Waiter& waiter = *waiters_.front();
-        const Duration waited = context_.reactor.now() - waiter.since_;
-        dequeue(waiter);
-        if (paced_) {
-            upstream->probation = true;
-            release_.on_released();
+        if (waiter.wants_lane_) {  // and takes the others with it
+            make_lane(*upstream);
+            continue;
         }
-        context_.waited(waited, waiter.was_held_);
+        served_at_last(waiter, *upstream);
         grant(waiter, *upstream);
         waiter.on_lease(*upstream);
     }
@@ -171,6 +180,16 @@ void Pool::pump() {
     if (!beg()) grow();
     if (!deadline_.armed()) arm_deadline();
     if (const auto next = release_.next_at(context_.reactor.now()); paced_ && next) pace_.at(*next);
+}
+
+void Pool::served_at_last(Waiter& waiter, Upstream& upstream) {
+    const Duration waited = context_.reactor.now() - waiter.since_;
+    dequeue(waiter);
+    if (paced_) {
+        upstream.probation = true;
+        release_.on_released();
+    }
+    context_.waited(waited, waiter.was_held_);
 }
 
 }  // namespace breakwater::pool

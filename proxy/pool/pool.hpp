@@ -18,6 +18,7 @@
 
 #include "protocols/core/protocol.hpp"
 #include "proxy/net/dial.hpp"
+#include "proxy/pool/lane.hpp"
 #include "proxy/pool/upstream.hpp"
 #include "proxy/resilience/hold_queue.hpp"
 
@@ -34,6 +35,7 @@ struct PoolSettings {
     std::string database;  // configured name, for refusals
     std::vector<topology::EndpointRef> endpoints;
     std::uint64_t epoch = 0;  // rises when upstreams made earlier must not be used any more (endpoints, credentials)
+    bool any_role = false;    // the one endpoint is what its owner asked for, replica or not
     bool one_to_one = false;  // a connection of one client alone (replication): closed, never pooled
 };
 using SettingsRef = std::shared_ptr<const PoolSettings>;
@@ -53,15 +55,17 @@ struct PoolShared : std::enable_shared_from_this<PoolShared> {
     std::vector<PerWorker> per_worker;
 };
 
-// Somebody who wants an upstream. Lives in its pool's queue until one of the two is called; forget() takes it out.
-class Waiter : public Holder {
+// Somebody who wants an upstream, or a seat in a lane. Lives in its pool's queue until it has what it wants or is
+// refused; forget() takes it out.
+class Waiter : public Holder, public Rider {
   public:
     virtual void on_lease(Upstream& upstream) = 0;
+    virtual void on_lane(Lane& lane) = 0;
     virtual void on_refusal(const Refusal& refusal) = 0;
     virtual std::size_t held_bytes() const = 0;
 
   protected:
-    virtual ~Waiter() = default;
+    ~Waiter() override = default;
     // What follows is another request: it may wait as long as any. One that is sent again has waited already.
     void renew_patience() { spent_held_ = spent_queued_ = {}; }
 
@@ -72,6 +76,7 @@ class Waiter : public Holder {
     TimePoint since_{}, deadline_{};
     TimePoint phase_since_{};                   // held, or queued, since
     Duration spent_held_{0}, spent_queued_{0};  // in the phases before this one
+    bool wants_lane_ = false;                   // else an upstream for itself
     bool held_ = false;                         // it counts in the hold queue now
     bool was_held_ = false;
     std::size_t held_bytes_ = 0;
@@ -90,6 +95,12 @@ struct PoolContext {
     std::function<void(Duration waited, bool held)> waited;
     std::function<void()> hold_expired;
     bool draining = false;
+    std::unique_ptr<char[]> lane_bytes{};  // what one lane after the other reads into
+    static constexpr std::size_t kLaneBuffer = 128 * 1024;
+    char* lane_buffer() {
+        if (!lane_bytes) lane_bytes = std::make_unique<char[]>(kLaneBuffer);
+        return lane_bytes.get();
+    }
 };
 
 class Pool {
@@ -102,6 +113,10 @@ class Pool {
     // An idle upstream at once, or nullptr and `waiter` queues (or was refused already: see its callbacks, never called
     // from inside).
     [[gnu::hot]] Upstream* acquire(Waiter& waiter, const Upstream* liked);
+    // The same for a seat in a lane; to leave, tell the lane. One lane serves all of them, as long as it lives.
+    [[gnu::hot]] Lane* board(Waiter& waiter);
+    // Its server does not keep up: who may want to ask more of it had better wait (Lane::wait_for_room).
+    Lane* crowded_lane() const { return lane_ && !lane_->room() ? lane_ : nullptr; }
     [[gnu::cold]] void forget(Waiter& waiter);
     [[gnu::hot]] void release(Upstream& upstream, Left left, Outcome outcome, const std::string& why = {});
     // A request on it was answered, whether or not it is given back soon (session mode, a pinned one).
@@ -129,6 +144,9 @@ class Pool {
     TimePoint oldest_hold() const;
     PoolContext& context() { return context_; }
     [[gnu::cold]] void on_idle_events(Upstream& upstream, std::uint32_t events);
+    // By the lane: nobody is on it any more, or its connection broke (idle: with nothing owed).
+    [[gnu::cold]] void end_lane(Lane& lane);
+    [[gnu::cold]] void lane_lost(Lane& lane, const std::string& why, bool idle);
 
   private:
     struct Attempt {
@@ -145,7 +163,14 @@ class Pool {
     [[gnu::hot]] bool serves(const topology::Endpoint& endpoint) const;  // may what is idle there be lent?
     bool give_up_useless();  // an idle upstream that may not: its place is free
     [[gnu::hot]] Upstream* take_idle(const Upstream* liked);
-    void pump();  // gives idle upstreams to waiters, dials for the rest
+    void pump();  // gives idle upstreams and seats to waiters, dials for the rest
+    void queue(Waiter& waiter, bool wants_lane);
+    void served_at_last(Waiter& waiter, Upstream& upstream);
+    [[gnu::hot]] Lane* usable_lane();
+    [[gnu::cold]] Lane& make_lane(Upstream& upstream);
+    [[gnu::cold]] void retire_lane();
+    bool seat_waiters();
+    std::size_t wanted() const;  // upstreams, by those who wait
     void schedule_pump();
     std::uint64_t allowance() const;
     bool take_place(std::uint32_t limit);  // in shared_->total
@@ -183,6 +208,8 @@ class Pool {
     IdentityRef identity_;
     std::shared_ptr<PoolShared> shared_;
     std::list<Waiter*> waiters_;
+    std::size_t want_lane_ = 0;    // of waiters_
+    Lane* lane_ = nullptr;         // whose upstream is in all_; former ones may still have riders
     std::vector<Upstream*> idle_;  // the last used is the first lent: the rest may age out
     std::unordered_map<Upstream*, std::unique_ptr<Upstream>> all_;
     Attempts dials_, errands_;

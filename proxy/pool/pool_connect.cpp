@@ -30,9 +30,8 @@ bool Pool::give_up_useless() {
 void Pool::grow() {
     const EndpointRef endpoint = pick_endpoint();
     if (!endpoint) return;
-    std::size_t wanted = waiters_.size();
-    wanted = std::min<std::uint64_t>(wanted, allowance());
-    while (dials_.size() < wanted) {
+    const std::size_t most = std::min<std::uint64_t>(wanted(), allowance());
+    while (dials_.size() < most) {
         if (!take_place(settings_->max_size) && !(give_up_useless() && take_place(settings_->max_size))) return;
         TimePoint when{};
         if (!endpoint->may_connect(context_.reactor.now(), &when)) {
@@ -97,7 +96,7 @@ void Pool::on_dialled(Attempts::iterator attempt, net::Dial::Result result) {
     const auto role = state->role();
     if (role != UpstreamState::ServerRole::unknown)
         endpoint->set_role(role == UpstreamState::ServerRole::primary ? Role::primary : Role::replica);
-    if (endpoint->role() == Role::replica && settings_->endpoints.size() > 1) {
+    if (endpoint->role() == Role::replica && !settings_->any_role) {
         give_up_place();  // not the one we look for: the next endpoint is asked
         return schedule_pump();
     }

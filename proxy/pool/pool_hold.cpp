@@ -1,5 +1,6 @@
 // While no endpoint can serve them, those who wait are held; and how long anybody waits.
 #include <fmt/format.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 
@@ -131,6 +132,10 @@ TimePoint Pool::oldest_hold() const {
 }
 
 void Pool::on_endpoint_change() {
+    // Others hold that server to be no primary any more: what is asked of it may be answered, and forgotten with it; or
+    // never be answered, if it hangs. Who is on it hears of the end at once.
+    for (const auto& [upstream, owned] : all_)
+        if (upstream->endpoint->ruled_out()) ::shutdown(upstream->stream.fd(), SHUT_RDWR);
     if (!pick_endpoint()) {
         paced_ = true;
         release_.stop();

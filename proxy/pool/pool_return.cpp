@@ -169,6 +169,10 @@ void Pool::housekeep() {
         }
     }
     for (Upstream* upstream : old) destroy(*upstream);
+    if (lane_ && lane_->empty() && keep == 0 && settings_->idle_timeout.count() > 0 &&
+        now - lane_->empty_since() > settings_->idle_timeout)
+        retire_lane();
+    usable_lane();  // or its end, if it is worn out
     const EndpointRef endpoint = pick_endpoint();
     TimePoint when{};
     if (context_.worker == 0 && endpoint && !settings_->one_to_one && dials_.empty() && !context_.draining &&
@@ -183,6 +187,7 @@ void Pool::housekeep() {
 void Pool::close_idle() {
     const std::vector<Upstream*> all = idle_;
     for (Upstream* upstream : all) destroy(*upstream);
+    retire_lane();
 }
 
 void Pool::change(SettingsRef settings, IdentityRef renewed) {

@@ -71,7 +71,7 @@ bool Pool::beg() {
         if (w == context_.worker || shared_->per_worker[w].idle.load() == 0) continue;
         begged_ = true;
         last_begged_of_ = w;
-        const std::size_t wanted = std::min<std::uint64_t>(waiters_.size(), allowance());
+        const std::size_t wanted = std::min<std::uint64_t>(this->wanted(), allowance());
         context_.post(w, [shared = shared_, w, from = context_.worker, wanted, post = context_.post] {
             Pool* pool = shared->per_worker[w].pool.load();
             if (pool) pool->give(from, wanted);

@@ -12,6 +12,7 @@
 
 namespace breakwater::pool {
 
+class Lane;
 class Pool;
 struct Upstream;
 
@@ -25,6 +26,8 @@ class Holder {
 };
 
 struct Upstream final : net::Watch {
+    Upstream();
+    ~Upstream();
     [[gnu::hot]] void on_events(std::uint32_t events) override;
 
     Pool* pool = nullptr;      // of the worker it is on
@@ -45,7 +48,8 @@ struct Upstream final : net::Watch {
     bool doomed = false;          // a cancel that failed may still come: for nobody else to be hit by
     Left parked_left = Left::clean;
     bool parked = false;
-    std::uint64_t epoch = 0;  // of the pool's settings it was made under
+    std::uint64_t epoch = 0;     // of the pool's settings it was made under
+    std::unique_ptr<Lane> lane;  // while it is one: its holder
 };
 
 }  // namespace breakwater::pool

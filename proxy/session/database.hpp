@@ -28,6 +28,7 @@ struct alignas(64) Stats {
     std::atomic<std::uint64_t> requests_ok{0}, requests_error{0}, requests_rejected{0};
     std::atomic<std::uint64_t> retries_ok{0}, retries_failed{0}, retries_denied{0};
     std::atomic<std::uint64_t> hold_expired{0}, errors_avoided{0};
+    std::atomic<std::uint64_t> clients_cut{0};        // they did not take their answers
     std::atomic<net::TimePoint::rep> oldest_hold{0};  // when it began; 0: nothing is held
     std::atomic<std::uint64_t> bytes_in{0}, bytes_out{0};
     telemetry::Histogram request_seconds{telemetry::request_buckets};

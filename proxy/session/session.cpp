@@ -19,7 +19,6 @@ using pool::Upstream;
 namespace {
 constexpr std::size_t kReplayLimit = 64 * 1024;  // larger requests are not sent twice
 constexpr int kReadsPerTurn = 8;                 // then the others get their turn
-constexpr std::uint32_t kSampleOverhead = 16;    // one request in so many has its overhead measured
 }  // namespace
 
 Session::Session(Worker& worker, Database& database, net::Stream client, std::uint32_t id, bool unix_socket)
@@ -32,6 +31,7 @@ Session::Session(Worker& worker, Database& database, net::Stream client, std::ui
 
 Session::~Session() {
     if (waiting_) pool_->forget(*this);
+    leave_lane();
     if (client_.open()) worker_.reactor().remove(client_.fd(), *this);
     if (pool_) pool_->leave();
 }
@@ -66,7 +66,7 @@ void Session::on_events(std::uint32_t events) {
     if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) client_readable_ = true;
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) client_eof_ = true;
     if ((events & EPOLLOUT) && client_blocked()) flush_client();
-    if (client_eof_ && (waiting_ || (lease_ && conversation_->in_exchange())) && !client_blocked()) {
+    if (client_eof_ && (waiting_ || (served() && conversation_->in_exchange())) && !client_blocked()) {
         // A client that gives up while its request waits is forgotten at once; what it sent before goes with it.
         if (events & (EPOLLHUP | EPOLLERR) || waiting_ || !in_.empty()) return client_gone();
     }
@@ -113,6 +113,11 @@ void Session::pump() {
 
 bool Session::read_client() {
     if (!may_read_client()) return false;
+    if (!lease_ && pool_)
+        if (pool::Lane* crowded = pool_->crowded_lane()) {
+            if (!room_in_) (room_in_ = crowded)->wait_for_room(*this);
+            return false;
+        }
     if (in_is_fresh_) {
         in_is_fresh_ = false;
         std::string bytes;
@@ -140,7 +145,7 @@ bool Session::read_client() {
         return false;
     }
     // A FIN in the middle of a request may be a client that only has nothing more to say: it is answered, for a second.
-    if (io.status == Io::Status::eof && lease_ && conversation_->in_exchange() && !conversation_->half_close_ends()) {
+    if (io.status == Io::Status::eof && served() && conversation_->in_exchange() && !conversation_->half_close_ends()) {
         if (ended_at_ == net::TimePoint{}) ended_at_ = worker_.reactor().now();
         in_.resize(kept);
         client_readable_ = false;

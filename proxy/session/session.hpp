@@ -30,6 +30,12 @@ class Session final : public net::Watch, public pool::Waiter {
     [[gnu::hot]] void on_events(std::uint32_t events) override;  // the client's
     [[gnu::hot]] void on_upstream_events(pool::Upstream& upstream, std::uint32_t events) override;
     void on_lease(pool::Upstream& upstream) override;
+    void on_lane(pool::Lane& lane) override;
+    [[gnu::hot]] void on_turn(const Turn& turn) override;
+    [[gnu::hot]] void on_turns_end() override;
+    [[gnu::cold]] void on_lane_lost(const pool::Upstream& upstream, const std::vector<LostTurn>& turns,
+                                    const std::string& why) override;
+    [[gnu::cold]] void on_lane_room() override;
     [[gnu::cold]] void on_refusal(const Refusal& refusal) override;
     std::size_t held_bytes() const override { return in_.size(); }
 
@@ -43,6 +49,7 @@ class Session final : public net::Watch, public pool::Waiter {
     std::uint32_t id() const { return id_; }
 
   private:
+    static constexpr std::uint32_t kSampleOverhead = 16;  // one request in so many has its overhead measured
     enum class Phase : std::uint8_t { open, handshaking, closing, gone };
 
     [[gnu::hot]] void pump();         // go on wherever there is something to go on with
@@ -56,9 +63,15 @@ class Session final : public net::Watch, public pool::Waiter {
     [[gnu::hot]] void carry_out();  // the worker's orders, until there are none
     [[gnu::hot]] void open_exchange(Intent intent);
     [[gnu::hot]] void start_lease(pool::Upstream& upstream);
+    [[gnu::hot]] void start_lane(pool::Lane& lane);
+    void leave_lane();
+    bool may_retry_after(const pool::Upstream& upstream, bool wanted);
+    bool served() const { return lease_ || lane_; }
+    pool::Upstream& upstream() const { return lease_ ? *lease_ : lane_->upstream(); }
     [[gnu::hot]] void close_exchange(Left left, Outcome outcome);
     [[gnu::hot]] void count_finished(Outcome outcome);
-    [[gnu::hot]] void tell_endpoint(Outcome outcome, net::TimePoint now);  // what a request says about it
+    // What a request says about it.
+    [[gnu::hot]] void tell_endpoint(pool::Upstream& upstream, Outcome outcome, net::TimePoint now);
     [[gnu::cold]] void upstream_lost(const std::string& why);
     [[gnu::hot]] void write_client(const iovec* pieces, int count);
     [[gnu::hot]] void write_upstream(const iovec* pieces, int count);
@@ -83,7 +96,9 @@ class Session final : public net::Watch, public pool::Waiter {
     std::unique_ptr<Conversation> conversation_;
     IdentityRef identity_;
     pool::Pool* pool_ = nullptr;
-    pool::Upstream* lease_ = nullptr;
+    pool::Upstream* lease_ = nullptr;        // or
+    pool::Lane* lane_ = nullptr;             // a seat there
+    pool::Lane* room_in_ = nullptr;          // full: it waits to ask more of it
     const pool::Upstream* liked_ = nullptr;  // the one it had last: an address to look for, never followed
     std::string in_;                         // client bytes not taken yet
     std::string out_;                        // bytes the client has not taken yet
@@ -104,6 +119,7 @@ class Session final : public net::Watch, public pool::Waiter {
     bool request_running_ = false;
     bool retried_ = false, was_held_ = false;
     std::uint8_t retries_ = 0;
+    std::uint8_t heavy_ = 0;  // so many more times it is served alone, where the server waits for it
     bool draining_ = false;
     bool pumping_ = false;
     bool turn_queued_ = false;  // its pump goes on in the next turn

@@ -38,6 +38,9 @@ void Session::carry_out() {
                     }
                     break;
                 }
+                case Orders::Kind::turn:
+                    if (lane_) lane_->take_turn(*this, op.ticket, orders.bytes(op));
+                    break;
                 case Orders::Kind::identify:
                     identity_ = orders.identity();
                     if (pool_) pool_->leave();
@@ -53,7 +56,7 @@ void Session::carry_out() {
                     break;
                 case Orders::Kind::entered:
                     request_running_ = false;
-                    if (lease_) pool_->served(*lease_);
+                    if (served()) pool_->served(upstream());
                     if (deadline_) deadline_->cancel();
                     if (was_held_) Stats::bump(database_.stats().errors_avoided);
                     was_held_ = false;
@@ -108,20 +111,24 @@ void Session::request_begins() {
     request_start_ = worker_.reactor().now();
 }
 
-void Session::open_exchange(Intent) {
-    if (lease_) {
+void Session::open_exchange(Intent intent) {
+    if (served()) {
         refeed_ = true;
         return;
     }
     request_begins();  // waiting for a server is part of its time
     was_held_ = was_held_ || pool_->was_held(*this);
-    Upstream* upstream = pool_->acquire(*this, liked_);
-    if (!upstream) {
-        waiting_ = true;
-        return;
+    if (intent.affinity == Affinity::shared && heavy_ == 0) {
+        pool::Lane* lane = pool_->board(*this);
+        if (lane) start_lane(*lane);
+        waiting_ = !lane;
+    } else {
+        if (heavy_ > 0) --heavy_;
+        Upstream* upstream = pool_->acquire(*this, liked_);
+        if (upstream) start_lease(*upstream);
+        waiting_ = !upstream;
     }
-    start_lease(*upstream);
-    refeed_ = true;
+    refeed_ = !waiting_;
 }
 
 void Session::start_lease(Upstream& upstream) {
@@ -155,6 +162,12 @@ void Session::on_refusal(const Refusal& refusal) {
 }
 
 void Session::close_exchange(Left left, Outcome outcome) {
+    if (lane_ && outcome == Outcome::wrong_role) {  // until it is asked again
+        const auto endpoint = lane_->upstream().endpoint;
+        endpoint->set_role(topology::Role::replica);
+        endpoint->suspect();
+    }
+    leave_lane();
     if (!lease_) return;
     Upstream* upstream = std::exchange(lease_, nullptr);
     // The client said goodbye in the middle of its own request: the server need not work on it any longer.
@@ -164,14 +177,14 @@ void Session::close_exchange(Left left, Outcome outcome) {
     pool_->release(*upstream, left, outcome);
 }
 
-void Session::tell_endpoint(Outcome outcome, net::TimePoint now) {
-    topology::Endpoint& endpoint = *lease_->endpoint;
-    if (outcome == Outcome::endpoint_fault) return endpoint.on_fault(now, "request failed", lease_->begun);
+void Session::tell_endpoint(Upstream& upstream, Outcome outcome, net::TimePoint now) {
+    topology::Endpoint& endpoint = *upstream.endpoint;
+    if (outcome == Outcome::endpoint_fault) return endpoint.on_fault(now, "request failed", upstream.begun);
     const Duration limit = endpoint.slow_over();
     // The time it waited for a server says nothing about this one.
-    const bool slow = limit.count() > 0 && request_running_ && now - std::max(request_start_, lease_->lent_at) > limit;
+    const bool slow = limit.count() > 0 && request_running_ && now - std::max(request_start_, upstream.lent_at) > limit;
     slow ? endpoint.on_slow(now) : endpoint.on_ok();
-    pool_->served(*lease_);
+    pool_->served(upstream);
 }
 
 void Session::count_finished(Outcome outcome) {
@@ -179,7 +192,7 @@ void Session::count_finished(Outcome outcome) {
     const net::TimePoint now = worker_.reactor().now();
     ++finished_;
     last_active_ = now;  // an idle time-out counts from the answer
-    if (lease_) tell_endpoint(outcome, now);
+    if (served()) tell_endpoint(upstream(), outcome, now);
     if (request_running_) {
         request_running_ = false;
         stats.request_seconds.observe(now - request_start_);
@@ -205,6 +218,17 @@ void Session::count_finished(Outcome outcome) {
 
 // ---------------------------------------------------------------------------------------------------- losses
 
+// A server that goes takes its connections with it one by one: the next of those that were there before this request is
+// as dead as the first. They are no more than the pool has, and only the first one costs an attempt.
+bool Session::may_retry_after(const Upstream& upstream, bool wanted) {
+    if (!wanted || (overdue_ && deadline_)) return false;  // or its time is over
+    if (retries_ > 0 && upstream.born < request_start_) return true;
+    if (retries_ >= database_.settings().retry_attempts) return false;
+    if (upstream.endpoint->may_retry(worker_.reactor().now())) return true;
+    Stats::bump(database_.stats().retries_denied);
+    return false;
+}
+
 void Session::upstream_lost(const std::string& why) {
     lost_ = false;
     lost_why_.clear();
@@ -214,16 +238,8 @@ void Session::upstream_lost(const std::string& why) {
     std::string replay;
     const auto endpoint = upstream->endpoint;
     const bool was_mid_request = conversation_->in_exchange();
-    bool may_retry = replay_whole_ && was_mid_request && conversation_->retryable();
-    // A server that goes takes its connections with it one by one: the next of those that were there before this
-    // request is as dead as the first. They are no more than the pool has, and only the first one costs an attempt.
-    if (overdue_ && deadline_ && was_mid_request) may_retry = false;  // its time is over
     const bool same_loss = retries_ > 0 && upstream->born < request_start_;
-    if (may_retry && !same_loss && retries_ >= database_.settings().retry_attempts) may_retry = false;
-    if (may_retry && !same_loss && !endpoint->may_retry(worker_.reactor().now())) {
-        may_retry = false;
-        Stats::bump(database_.stats().retries_denied);
-    }
+    const bool may_retry = may_retry_after(*upstream, replay_whole_ && was_mid_request && conversation_->retryable());
     if (may_retry) replay = std::move(upstream->replay);
     pool_->lost(*upstream, why);
     const std::string text = endpoint->address() + ": " + why;
@@ -248,6 +264,7 @@ void Session::client_gone() {
         pool_->forget(*this);
         waiting_ = false;
     }
+    leave_lane();
     if (lease_) {
         Upstream* upstream = std::exchange(lease_, nullptr);
         Left left = conversation_->left_behind();
@@ -267,8 +284,9 @@ void Session::end() {
         if (waiting_) {
             pool_->forget(*this);
             on_refusal({Refusal::Reason::draining, database_.name(), "the proxy is shutting down", {}});
-        } else if (lease_) {
-            pool_->release(*std::exchange(lease_, nullptr), Left::broken, Outcome::client_fault);
+        } else if (served()) {
+            leave_lane();
+            if (lease_) pool_->release(*std::exchange(lease_, nullptr), Left::broken, Outcome::client_fault);
             conversation_->on_upstream_lost(false, "the proxy is shutting down", worker_.orders());
             carry_out();
         }

@@ -99,7 +99,7 @@ void Session::over_deadline() {
         return on_refusal(
             Refusal{Refusal::Reason::deadline, database_.name(), "the request's deadline passed while it waited", {}});
     }
-    if (!lease_ || !conversation_->in_exchange()) return;
+    if (!served() || !conversation_->in_exchange()) return;
     if (overdue_) return upstream_lost("no answer, even to a cancel request");
     overdue_ = true;
     conversation_->on_deadline(worker_.orders());

@@ -111,6 +111,10 @@ void Endpoint::set_role(Role role) {
     if (role_.exchange(role, std::memory_order_relaxed) != role) call_listener();
 }
 
+void Endpoint::rule(Role role) {
+    if (ruled_.exchange(role, std::memory_order_relaxed) != role) call_listener();
+}
+
 void Endpoint::call_listener() {
     std::function<void()> listener;
     {

@@ -88,7 +88,14 @@ class Endpoint {
     void suggest(const IdentityRef& identity);
 
     void set_role(Role role);  // told like a transition: it decides who may serve
-    Role role() const { return role_.load(std::memory_order_relaxed); }
+    // What those say who watch over it (Sentinel); unknown: nobody does. A server that was cut off from them may hold
+    // itself to be the primary still: it is one only where both say so.
+    void rule(Role role);
+    bool ruled_out() const { return ruled_.load(std::memory_order_relaxed) == Role::replica; }
+    Role role() const {
+        const Role ruled = ruled_.load(std::memory_order_relaxed);
+        return ruled == Role::replica ? ruled : role_.load(std::memory_order_relaxed);
+    }
 
     // A connection was lost: the watcher finds out now, not at its next turn, whether the server is still there.
     void suspect();
@@ -135,7 +142,7 @@ class Endpoint {
     std::atomic<std::uint64_t> ok_{0};
     std::atomic<Duration::rep> slow_over_{0};
     std::atomic<resilience::Epoch> epoch_{0};
-    std::atomic<Role> role_{Role::unknown};
+    std::atomic<Role> role_{Role::unknown}, ruled_{Role::unknown};
 };
 using EndpointRef = std::shared_ptr<Endpoint>;
 

@@ -3,6 +3,6 @@ from .breakwater import Breakwater
 from .ports import HOST, free_port, free_ports
 from .postgres import Postgres
 from .process import ROOT, HarnessError, wait_until
-from .redis import Redis
+from .redis import Redis, RedisSentinel, RedisSet
 
-__all__ = ["HOST", "ROOT", "Breakwater", "HarnessError", "Postgres", "Redis", "free_port", "free_ports", "wait_until"]
+__all__ = ["HOST", "ROOT", "Breakwater", "HarnessError", "Postgres", "Redis", "RedisSentinel", "RedisSet", "free_port", "free_ports", "wait_until"]

@@ -72,6 +72,12 @@ class Breakwater:
     def in_front_of_redis(cls, redis, config=None, **more):
         return cls([database(name="cache", upstream_ports=[redis.port], **merge({"protocol": "redis", "pool": {"max_size": 40}}, more))], config)
 
+    @classmethod
+    def in_front_of_sentinels(cls, redis_set, config=None, **more):
+        ports = [sentinel.port for sentinel in redis_set.sentinels]
+        extra = {"protocol": "redis", "mode": "sentinel", "master_name": redis_set.name}
+        return cls([merge(database(name="cache", upstream_ports=ports), merge(extra, more))], config)
+
     # --- life -------------------------------------------------------------------------------------------------------
     @property
     def pid(self):

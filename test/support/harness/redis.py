@@ -70,3 +70,67 @@ class Redis:
     def client(self, **options):
         import redis
         return redis.Redis(host=HOST, port=self.port, **{"decode_responses": True, **options})
+
+
+class RedisSentinel(Redis):
+    """One Sentinel; `watch` is (name, port of the primary, quorum)."""
+
+    def __init__(self, watch, down_after=1000, failover_timeout=3000):
+        super().__init__()
+        name, primary_port, quorum = watch
+        self.name = name
+        (self.dir / "sentinel.conf").write_text(
+            f"port {self.port}\nbind {HOST}\nprotected-mode no\ndir {self.dir}\n"
+            f"sentinel monitor {name} {HOST} {primary_port} {quorum}\n"
+            f"sentinel down-after-milliseconds {name} {down_after}\n"
+            f"sentinel failover-timeout {name} {failover_timeout}\n")
+
+    def start(self):
+        self.process = start_process(["redis-server", str(self.dir / "sentinel.conf"), "--sentinel"], self.log_path, cwd=self.dir)
+        wait_until(self.ready, f"sentinel on port {self.port}", alive=self.running)
+        return self
+
+    def primary(self):
+        return int(self.client().execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.name)[1])
+
+
+class RedisSet:
+    """A primary, its replicas, and three Sentinels that watch over them."""
+
+    name = "cache-set"
+
+    def __init__(self, replicas=2):
+        self.servers = [Redis(repl_diskless_sync_delay=0, repl_timeout=5)]
+        self.servers += [Redis(replicaof=f"{HOST} {self.servers[0].port}", repl_diskless_sync_delay=0, repl_timeout=5) for _ in range(replicas)]
+        self.sentinels = [RedisSentinel((self.name, self.servers[0].port, 2)) for _ in range(3)]
+
+    def start(self):
+        for server in self.servers:
+            server.start()
+        for sentinel in self.sentinels:
+            sentinel.start()
+        wait_until(lambda: all(self._knows(sentinel) for sentinel in self.sentinels), "three Sentinels that know each other", 30)
+        return self
+
+    def _knows(self, sentinel):
+        about = sentinel.client().sentinel_master(self.name)
+        return about["num-other-sentinels"] == 2 and about["num-slaves"] == len(self.servers) - 1 and about["flags"] == "master"
+
+    def primary(self):
+        """As most Sentinels have it."""
+        named = [sentinel.primary() for sentinel in self.sentinels if sentinel.running()]
+        port = max(set(named), key=named.count)
+        return next(server for server in self.servers if server.port == port)
+
+    def whole(self):
+        """Everybody is there, and every replica follows the primary."""
+        try:
+            told = self.primary().client().info("replication")
+            return told["role"] == "master" and told["connected_slaves"] == len(self.servers) - 1 and \
+                all(told[f"slave{i}"]["state"] == "online" for i in range(len(self.servers) - 1))
+        except Exception:  # not yet
+            return False
+
+    def close(self):
+        for one in [*self.sentinels, *self.servers]:
+            one.close()

@@ -30,6 +30,11 @@ struct Ends final : Errand {
 };
 struct Nothing final : UpstreamState {
     bool on_idle_bytes(ByteView) override { return true; }
+    Cut cut(ByteView bytes) override {  // a reply is a line
+        if (bytes.starts_with("!")) return {.fault = "no line"};
+        const std::size_t end = bytes.find('\n');
+        return end == ByteView::npos ? Cut{.used = bytes.size()} : Cut{.used = end + 1, .ends = true};
+    }
 };
 struct Scripted final : Protocol {
     std::unique_ptr<Conversation> converse(const ClientInfo&) override { return nullptr; }
@@ -49,10 +54,26 @@ struct Client final : Waiter {
     std::function<void(Upstream&)> then = [](Upstream&) {};
     Upstream* mine = nullptr;
     std::optional<Refusal> refusal;
+    Lane* lane = nullptr;
+    std::vector<std::pair<std::uint32_t, std::string>> heard;
+    std::vector<std::pair<std::string, bool>> lost;
+    int ends = 0;
+    bool was_lost = false, has_room = false;
     void on_lease(Upstream& upstream) override {
         mine = &upstream;
         then(upstream);
     }
+    void on_lane(Lane& seat) override { lane = &seat; }
+    void on_turn(const Turn& turn) override {
+        heard.emplace_back(turn.ticket, std::string(turn.request) + " -> " + std::string(turn.bytes));
+    }
+    void on_turns_end() override { ++ends; }
+    void on_lane_lost(const Upstream&, const std::vector<LostTurn>& turns, const std::string&) override {
+        lane = nullptr;
+        was_lost = true;
+        for (const LostTurn& turn : turns) lost.emplace_back(std::string(turn.request), turn.sent);
+    }
+    void on_lane_room() override { has_room = true; }
     void on_refusal(const Refusal& no) override { refusal = no; }
     std::size_t held_bytes() const override { return 1; }
     void on_upstream_events(Upstream&, std::uint32_t) override {}

@@ -395,6 +395,9 @@ class Script {
                 case Orders::Kind::reply:
                     heard.tells += orders_.bytes(op);
                     break;
+                case Orders::Kind::turn:
+                    ADD_FAILURE() << "a turn in a lane: none of PostgreSQL's can be shared";
+                    break;
                 case Orders::Kind::identify:
                 case Orders::Kind::entered:
                 case Orders::Kind::started:

@@ -1,6 +1,7 @@
 // A conversation between a client and servers that a test plays, with an engine that gives a server at once.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <string>
 
@@ -26,6 +27,7 @@ struct Talk {
         go_on();
     }
     void server_says(std::string bytes) {
+        if (shared) return deal_out(bytes);
         while (!bytes.empty() && upstream) {
             const std::size_t used = conversation->on_upstream(bytes, orders);
             carry_out();
@@ -34,9 +36,32 @@ struct Talk {
         }
         go_on();
     }
+    void over_deadline() {
+        conversation->on_deadline(orders);
+        carry_out();
+        go_on();
+    }
+    void grant_now() {
+        grant = true;
+        waiting = false;
+        open(wants_lane_);
+        carry_out();
+        go_on();
+    }
     void refuse(const Refusal& refusal) {
         waiting = false;
         conversation->on_refused(refusal, orders);
+        carry_out();
+        go_on();
+    }
+    // The lane breaks; of its turns the first `sent` had left.
+    void lose_lane(std::size_t sent, bool may_repeat = true) {
+        std::vector<LostTurn> lost;
+        const auto turns = std::exchange(turns_, {});
+        for (const auto& [ticket, request] : turns) lost.push_back({ticket, request, lost.size() < sent});
+        shared = false;
+        upstream.reset();
+        conversation->on_turns_lost(lost, may_repeat, "server closed the connection", orders);
         carry_out();
         go_on();
     }
@@ -59,7 +84,9 @@ struct Talk {
     std::vector<Left> returned;
     std::vector<std::string> pins;
     int opened = 0, finished = 0;
-    bool grant = true;  // else it waits
+    bool grant = true;   // else it waits
+    bool lanes = false;  // what may be shared is
+    bool shared = false;
     bool waiting = false, hung_up = false;
     Orders orders;
 
@@ -81,6 +108,10 @@ struct Talk {
                 case Orders::Kind::send:
                     if (upstream) server_ += orders.bytes(op);
                     break;
+                case Orders::Kind::turn:
+                    server_ += orders.bytes(op);
+                    turns_.emplace_back(op.ticket, orders.bytes(op));
+                    break;
                 case Orders::Kind::reply:
                     client_ += orders.bytes(op);
                     break;
@@ -89,12 +120,14 @@ struct Talk {
                     identity = who_->key;
                     break;
                 case Orders::Kind::open:
-                    open();
+                    open(op.intent.affinity == Affinity::shared && lanes);
                     break;
                 case Orders::Kind::close:
                     returned.push_back(op.left);
                     upstream.reset();
                     replay.clear();
+                    shared = false;
+                    turns_.clear();
                     break;
                 case Orders::Kind::finished:
                     ++finished;
@@ -114,9 +147,10 @@ struct Talk {
         }
         orders.clear();
     }
-    void open() {
+    void open(bool lane) {
         if (!grant) {
             waiting = true;
+            wants_lane_ = lane;
             return;
         }
         ++opened;
@@ -124,9 +158,31 @@ struct Talk {
         upstream->home = static_cast<const RespIdentity&>(*who_).login;
         upstream->database = upstream->home.database;
         upstream->version = upstream->home.version;
-        conversation->on_opened(*upstream, orders);
+        shared = lane;
+        lane ? conversation->on_boarded(*upstream, orders) : conversation->on_opened(*upstream, orders);
     }
-    std::string in_, client_, server_;
+    void deal_out(const std::string& more) {
+        const std::string all = std::exchange(unheard_, {}) + more;
+        ByteView bytes = all;
+        while (!bytes.empty() && upstream) {
+            const auto cut = upstream->cut(bytes);
+            const auto [ticket, request] = turns_.at(0);
+            if (cut.used > 0) {
+                conversation->on_turn({ticket, request, bytes.substr(0, cut.used), !begun_, cut.ends}, orders);
+                begun_ = !cut.ends;
+            }
+            if (cut.ends) turns_.pop_front();
+            bytes.remove_prefix(cut.used);
+            if (!cut.ends) break;
+        }
+        unheard_ = bytes;
+        conversation->on_turns_end(orders);
+        carry_out();
+        go_on();
+    }
+    std::deque<std::pair<std::uint32_t, std::string>> turns_;
+    bool begun_ = false, wants_lane_ = false;
+    std::string in_, client_, server_, unheard_;
     IdentityRef who_;
 };
 

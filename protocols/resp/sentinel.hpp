@@ -1,0 +1,52 @@
+// What a Sentinel knows of the servers it watches, and when that changes.
+// https://redis.io/docs/latest/develop/reference/sentinel-clients/ ,
+// https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/ ("Pub/Sub messages")
+//
+// What it says may be old, or wrong where it is cut off from the others: whoever asks compares the answers of several,
+// and asks the server itself (ROLE) before it is used.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "protocols/core/discovery.hpp"
+#include "protocols/resp/dialogue.hpp"
+#include "protocols/resp/greeting.hpp"
+
+namespace breakwater::resp {
+
+// Fails as misconfigured where the Sentinel does not know the name.
+class LocateErrand final : public Dialogue {
+  public:
+    LocateErrand(std::string master_name, Tls tls, std::shared_ptr<Located> into)
+        : name_(std::move(master_name)), tls_(tls), into_(std::move(into)) {}
+    void begin(Step& step) override;
+    void tls_ready(ByteView, Step& step) override { talk(step); }
+    bool without_tls() override { return tls_ == Tls::prefer && std::exchange(tls_, Tls::disable) == Tls::prefer; }
+
+  private:
+    void talk(Step& step);
+    void on_reply(int topic, const Value& reply, Step& step) override;
+    const std::string name_;
+    Tls tls_;
+    const std::shared_ptr<Located> into_;
+};
+
+// Never done: hears of changes for as long as the connection lasts.
+class HearkenErrand final : public Errand {
+  public:
+    HearkenErrand(Tls tls, std::function<void()> on_change) : tls_(tls), on_change_(std::move(on_change)) {}
+    void begin(Step& step) override;
+    void tls_ready(ByteView, Step& step) override { talk(step); }
+    bool without_tls() override { return tls_ == Tls::prefer && std::exchange(tls_, Tls::disable) == Tls::prefer; }
+    std::size_t hear(ByteView bytes, Step& step) override;
+
+  private:
+    void talk(Step& step);
+    Tls tls_;
+    const std::function<void()> on_change_;
+};
+
+}  // namespace breakwater::resp
