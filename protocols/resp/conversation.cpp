@@ -2,6 +2,7 @@
 #include "protocols/resp/conversation.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "protocols/resp/number.hpp"
 #include "protocols/resp/refusal.hpp"
@@ -186,8 +187,10 @@ RespConversation::Handled RespConversation::forward(const Request& request, cons
     }
     if (!upstream_) {
         if (refuse_waiting(out)) return Handled::taken;
-        out.open({plan.only_reads ? Access::read : Access::write, alone ? Affinity::exclusive : Affinity::shared,
-                  Replay::never});
+        // Nobody has told yet what commands are: a lane's login asks, and a crowd at the door needs but one of those.
+        const bool ask = !database_.table() && !std::exchange(asked_, true);
+        out.open({plan.only_reads ? Access::read : Access::write,
+                  alone && !ask ? Affinity::exclusive : Affinity::shared, Replay::never});
         return Handled::later;
     }
     if (window_full()) return Handled::later;

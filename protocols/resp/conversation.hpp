@@ -140,6 +140,7 @@ class RespConversation final : public Conversation {
     std::uint32_t selecting_ = 0;            // by the SELECT on its way
     Doomed doomed_ = Doomed::no;
     bool known_ = false;  // the engine was told who the client is
+    bool asked_ = false;  // a lane was opened to learn what commands are
     bool authenticated_ = false, secure_ = false, begun_ = false, closing_ = false;
     bool barrier_ = false;    // the next command waits for all that is owed
     bool sent_ = false;       // the command in hand has gone to the server, and its tail follows

@@ -54,6 +54,15 @@ TEST_F(LaneTalk, ALargeValueDoesNotStandInTheWayOfOthers) {
     EXPECT_EQ(opened, 1);
 }
 
+TEST_F(LaneTalk, NobodyKnowsYetWhatCommandsAre) {
+    database.learn(nullptr);
+    client_says(get);
+    EXPECT_EQ(opened, 2);  // a lane, whose login would have told; and as it did not, one alone
+    EXPECT_FALSE(shared);
+    EXPECT_EQ(to_server(), get);
+    EXPECT_EQ(pins, std::vector<std::string>{"unknown"});
+}
+
 TEST_F(LaneTalk, NoMoreAtATimeThanTheWindow) {
     std::string many;
     for (int i = 0; i < 200; ++i) many += get;

@@ -93,12 +93,12 @@ struct Talk {
   private:
     void go_on() {
         while (!in_.empty() && !waiting && !hung_up && conversation->listening()) {
-            const bool had = upstream != nullptr;
+            const int before = opened;
             const std::size_t used = conversation->on_client(in_, orders);
             if (upstream) replay.append(in_, 0, used);
             carry_out();
             in_.erase(0, used);
-            if (used == 0 && (had || !upstream)) return;
+            if (used == 0 && opened == before) return;
         }
     }
     void carry_out() {
