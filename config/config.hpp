@@ -183,12 +183,15 @@ struct ClientTls {
     bool enabled() const { return !cert.empty(); }
     bool operator==(const ClientTls&) const = default;
 };
+// Redis: SHUTDOWN, REPLICAOF, FAILOVER and DEBUG, which are about the server and not about this client's data.
+enum class ServerCommands : std::uint8_t { refuse, allow };
 struct Client {
     ClientAuth auth = ClientAuth::trust;
     std::vector<User> users;
     ClientTls tls;
     std::uint32_t max_connections = 10000;
     Duration idle_timeout = 0s;  // 0s: none
+    ServerCommands server_commands = ServerCommands::refuse;
     bool operator==(const Client&) const = default;
 };
 

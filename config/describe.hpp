@@ -171,6 +171,7 @@ void describe(V& v, Client& x) {
     v.section("tls", x.tls);
     v.count("max_connections", x.max_connections, 1, any_count);
     v.duration("idle_timeout", x.idle_timeout);
+    v.choice("server_commands", x.server_commands);
 }
 
 template <class V>

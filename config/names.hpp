@@ -65,6 +65,11 @@ struct Names<ClientAuth> {
         {{ClientAuth::trust, "trust"}, {ClientAuth::password, "password"}}};
 };
 template <>
+struct Names<ServerCommands> {
+    static constexpr std::array<Name<ServerCommands>, 2> all{
+        {{ServerCommands::refuse, "refuse"}, {ServerCommands::allow, "allow"}}};
+};
+template <>
 struct Names<TlsMode> {
     static constexpr std::array<Name<TlsMode>, 4> all{{{TlsMode::disable, "disable"},
                                                        {TlsMode::prefer, "prefer"},

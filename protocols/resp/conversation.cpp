@@ -121,7 +121,8 @@ std::size_t RespConversation::on_client(ByteView bytes, Orders& out) {
 }
 
 RespConversation::Handled RespConversation::handle(const Request& request, ByteView bytes, Orders& out) {
-    const Plan plan = classify(args(), database_.table());
+    Plan plan = classify(args(), database_.table());
+    if (plan.way == Way::refused && database_.options().server_commands) plan.way = Way::single;
     if (!authenticated_) {
         switch (plan.verb) {
             case Verb::auth:

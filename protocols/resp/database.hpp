@@ -23,6 +23,7 @@ struct Options {
     std::string master_name;  // by which Sentinels know it; empty: it is asked directly
     ClientAuth auth = ClientAuth::trust;
     Tls upstream_tls = Tls::disable;
+    bool server_commands = false;  // SHUTDOWN, REPLICAOF and the like are passed on
     bool tls_offered = false, tls_required = false;
     std::optional<std::string> upstream_user, upstream_password;
     std::map<std::string, std::string, std::less<>> users;  // whom a client may log in as: name and password

@@ -107,6 +107,7 @@ std::function<std::unique_ptr<Protocol>()> redis_for(const config::Database& dat
     resp::Options options;
     options.database = database.name;
     options.master_name = database.master_name;
+    options.server_commands = database.client.server_commands == config::ServerCommands::allow;
     options.auth =
         database.client.auth == config::ClientAuth::trust ? resp::ClientAuth::trust : resp::ClientAuth::password;
     options.tls_offered = client_tls.context != nullptr;

@@ -144,6 +144,8 @@ std::vector<Row> database_rows() {
         {on + "client.tls.require", client_tls, SEEN(c.databases[0].client.tls.require)},
         {on + "client.max_connections", database("client: {max_connections: 7}"),
          SEEN(c.databases[0].client.max_connections == 7)},
+        {on + "client.server_commands", database(redis + "client: {server_commands: allow}"),
+         SEEN(c.databases[0].client.server_commands == ServerCommands::allow)},
         {on + "client.idle_timeout", database("client: {idle_timeout: 7s}"),
          SEEN(c.databases[0].client.idle_timeout == 7s)},
         {on + "upstream.user", database("upstream: {user: u}"), SEEN(c.databases[0].upstream.user == "u")},
