@@ -10,8 +10,10 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import redis_run  # noqa: E402
 from measure import pgbench  # noqa: E402
 from run import POOL, Bench, load_cells, note  # noqa: E402
+from redis_servers import Breakwater as RedisBreakwater, Redis  # noqa: E402
 from servers import ROOT, BenchError, Breakwater, Stack  # noqa: E402
 
 BUILD = ROOT / "build/profile"
@@ -33,6 +35,15 @@ def load(stack):
     end(proxy)
 
 
+def redis_load(stack):
+    redis = stack.start(Redis())
+    proxy = stack.start(RedisBreakwater(redis.port))
+    for name, command, size, pipeline, rate, _ in redis_run.CELLS:
+        redis_run.load(proxy.port, command, size, pipeline, rate)  # the counting build needs some seconds for it
+        note(f"training: Redis: {name}")
+    end(proxy)
+
+
 def end(proxy):
     """The counts are written when the process ends of its own accord, and only then."""
     proxy.process.terminate()
@@ -49,6 +60,7 @@ def main():
     shutil.rmtree(COUNTS, ignore_errors=True)  # counts of two builds would be added up
     with Stack() as stack:
         load(stack)
+        redis_load(stack)
     written = len(list(COUNTS.glob("*.gcda")))
     if not written:
         raise BenchError(f"no counts (*.gcda) in {COUNTS}: is {BUILD}/breakwater the build of the preset `profile`?")

@@ -42,10 +42,9 @@ void Reactor::remove(int fd, Watch& watch) {
 }
 
 void Reactor::post(std::function<void()> fn) {
-    {
-        const std::lock_guard lock(mailbox_mutex_);
-        mailbox_.push_back(std::move(fn));
-    }
+    // All of it under the lock: a letter may end this reactor, and must not be read before its writer is done with us.
+    const std::lock_guard lock(mailbox_mutex_);
+    mailbox_.push_back(std::move(fn));
     if (!mail_.exchange(true)) {
         const std::uint64_t one = 1;
         [[maybe_unused]] const auto n = ::write(wake_, &one, sizeof one);

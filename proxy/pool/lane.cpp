@@ -17,8 +17,10 @@ constexpr int kReadsPerTurn = 8;          // then the others on this worker get 
 
 // ---------------------------------------------------------------------------------------------------- riders
 
+Lane::Lane(Pool& pool, Upstream& upstream) : pool_(pool), reactor_(pool.context().reactor), upstream_(upstream) {}
+
 Lane::~Lane() {
-    if (flush_due_) pool_.context().reactor.not_at_turn_end(*this);
+    if (flush_due_) reactor_.not_at_turn_end(*this);
 }
 
 void Lane::board(Rider& rider) {
@@ -51,7 +53,7 @@ void Lane::take_turn(Rider& rider, std::uint32_t ticket, ByteView request) {
         return;
     }
     flush_due_ = true;
-    pool_.context().reactor.at_turn_end(*this);
+    reactor_.at_turn_end(*this);
 }
 
 void Lane::on_turn_end() {
@@ -61,7 +63,7 @@ void Lane::on_turn_end() {
 
 void Lane::end_if_over() {
     if (!empty() || over_) return;
-    empty_since_ = pool_.context().reactor.now();
+    empty_since_ = reactor_.now();
     if (!retired_) return;
     over_ = true;
     std::deque<Rider*> wanting;
@@ -93,7 +95,7 @@ void Lane::on_upstream_events(Upstream&, std::uint32_t events) {
     if (over_) return;
     make_room();
     if (!upstream_.readable) return;
-    pool_.context().reactor.next_turn([this, alive = std::weak_ptr(alive_)] {
+    reactor_.next_turn([this, alive = std::weak_ptr(alive_)] {
         if (!alive.expired()) on_upstream_events(upstream_, 0);
     });
 }

@@ -37,7 +37,7 @@ class Rider {
 
 class Lane final : public Holder, public net::Late {
   public:
-    Lane(Pool& pool, Upstream& upstream) : pool_(pool), upstream_(upstream) {}
+    Lane(Pool& pool, Upstream& upstream);
     Lane(const Lane&) = delete;
     Lane& operator=(const Lane&) = delete;
     ~Lane();
@@ -79,6 +79,7 @@ class Lane final : public Holder, public net::Late {
     void end_if_over();
 
     Pool& pool_;
+    net::Reactor& reactor_;  // its memory may outlive the pool by a moment
     Upstream& upstream_;
     std::vector<Rider*> seated_;
     std::deque<Rider*> wanting_room_;

@@ -238,6 +238,17 @@ TEST(Conversation, whole_server_verbs_are_refused_and_abort_a_transaction) {
     EXPECT_EQ(talk.to_server(), say("BREAKWATER.REFUSED SHUTDOWN"));
 }
 
+TEST(Conversation, whole_server_verbs_are_passed_on_where_that_is_wanted) {
+    Options options;
+    options.server_commands = true;
+    Talk talk(options);
+    talk.client_says(say("DEBUG SLEEP 0"));
+    EXPECT_EQ(talk.to_server(), say("DEBUG SLEEP 0"));
+    talk.server_says("+OK\r\n");
+    EXPECT_EQ(talk.to_client(), "+OK\r\n");
+    EXPECT_EQ(talk.returned, std::vector{Left::clean});
+}
+
 TEST(Conversation, a_large_value_is_handed_on_in_pieces) {
     Talk talk;
     const std::string value(300000, 'v');
