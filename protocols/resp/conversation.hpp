@@ -64,6 +64,7 @@ class RespConversation final : public Conversation {
         enum class Stage : std::uint8_t { due, again, answered };
         Stage stage = Stage::due;
         Outcome outcome = Outcome::ok;  // of what is answered
+        std::uint8_t misled = 0;        // so often it met a server that was not who it was taken for
     };
     enum class Handled : std::uint8_t { taken, later };
     // A transaction or a watch whose connection was lost: how it goes on without a server until its EXEC.

@@ -9,9 +9,12 @@ namespace breakwater::resp {
 
 namespace {
 
-// The server is not, or not yet, who it was taken for: it has done nothing.
+// The server is not, or not yet, who it was taken for: it has done nothing. Its own words, and nothing that a script
+// says like them.
 bool not_executed(ByteView error) {
-    return error.starts_with("-READONLY ") || error.starts_with("-LOADING ") || error.starts_with("-MASTERDOWN ");
+    return error == "-READONLY You can't write against a read only replica.\r\n" ||
+           error == "-LOADING Redis is loading the dataset in memory\r\n" ||
+           error == "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n";
 }
 
 }  // namespace
@@ -45,15 +48,24 @@ void RespConversation::pop() {
 
 void RespConversation::on_turn(const Turn& turn, Orders& out) {
     const std::size_t at = turn.ticket - first_ticket_;
-    if (turn.begins && turn.ends && database_.finds_primary() && not_executed(turn.bytes)) {
+    constexpr std::uint8_t kMostMisled = 3;
+    if (turn.begins && turn.ends && database_.finds_primary() && owed_[at].misled < kMostMisled &&
+        not_executed(turn.bytes)) {
+        ++owed_[at].misled;
         owed_[at].stage = Owed::Stage::again;
         early_[turn.ticket] = turn.request;
         misled_ = true;
         return;
     }
     if (at != next_) {
-        early_[turn.ticket].append(turn.bytes);
-        if (turn.ends) owed_[at].stage = Owed::Stage::answered;
+        std::string& early = early_[turn.ticket];
+        early.append(turn.bytes);
+        if (!turn.ends) return;
+        owed_[at].stage = Owed::Stage::answered;
+        if (misled_ && owed_[at].harmless) {  // it must not miss a write before it that is yet to be done
+            owed_[at].stage = Owed::Stage::again;
+            early = turn.request;
+        }
         return;
     }
     out.reply(turn.bytes);

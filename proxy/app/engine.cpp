@@ -173,7 +173,8 @@ EngineImpl::ServedPtr EngineImpl::serve(const config::Database& database, const 
     return served;
 }
 
-void EngineImpl::change(Served& served, const config::Database& database, const Plan& plan, bool new_epoch) {
+void EngineImpl::change(Served& served, const config::Database& database, const Plan& plan, bool new_epoch,
+                        Conversations conversations) {
     served.config = database;
     served.plan = plan;
     if (new_epoch) ++served.epoch;
@@ -189,12 +190,14 @@ void EngineImpl::change(Served& served, const config::Database& database, const 
             continue;
         }
         auto endpoint = std::make_shared<topology::Endpoint>(settings, ++seed_);
+        if (plan.discovers) endpoint->rule(endpoints.empty() ? topology::Role::primary : topology::Role::replica);
         endpoint->on_change([this, name = plan.name, raw = endpoint.get()] { on_endpoint_change(name, raw); });
         endpoints.push_back(std::move(endpoint));
     }
-    if (plan.discovers)
-        for (const auto& endpoint : endpoints)
-            endpoint->rule(endpoint == endpoints.front() ? topology::Role::primary : topology::Role::replica);
+    for (const auto& endpoint : endpoints)
+        endpoint->rule(!plan.discovers                 ? topology::Role::unknown
+                       : endpoint == endpoints.front() ? topology::Role::primary
+                                                       : topology::Role::replica);
     for (const auto& endpoint : served.endpoints) {
         if (std::find(endpoints.begin(), endpoints.end(), endpoint) != endpoints.end()) continue;
         endpoint->on_change(nullptr);
@@ -215,9 +218,9 @@ void EngineImpl::change(Served& served, const config::Database& database, const 
     for (std::size_t i = 0; i < workers_.size(); ++i) {
         on_worker(
             i,
-            [this, &served, settings, make = plan.protocol, name = plan.name, i](PerWorker& self) {
+            [this, &served, settings, make = plan.protocol, name = plan.name, i, conversations](PerWorker& self) {
                 auto& slot = self.databases[name];
-                if (slot) return slot->change(make(), settings);
+                if (slot) return slot->change(conversations == Conversations::anew ? make() : nullptr, settings);
                 slot = std::make_unique<session::Database>(served.shared, make(), settings, self.worker.reactor(),
                                                            *resolver_, i,
                                                            [this](std::size_t to, std::function<void()> letter) {
@@ -257,24 +260,25 @@ void EngineImpl::discover(Served& served) {
         0,
         [this, &served, name = served.shared->name](PerWorker& self) {
             served.scout.reset();
+            served.scouting = ++scouts_;
             if (!served.plan.discovers) return;
             served.scout = std::make_unique<topology::Scout>(
                 self.worker.reactor(), *resolver_, served.plan.endpoints,
                 [&self, name]() -> Protocol* { return &self.databases.at(name)->protocol(); }, ++seed_,
-                [this, name](Located located) {
-                    on_control([this, name, located = std::move(located)] { relocate(name, located); });
+                [this, name, scout = served.scouting](Located located) {
+                    on_control([this, name, scout, located = std::move(located)] { relocate(name, scout, located); });
                 });
             served.scout->start();
         },
         true);
 }
 
-void EngineImpl::relocate(const std::string& database, const Located& located) {
+void EngineImpl::relocate(const std::string& database, std::uint64_t scout, const Located& located) {
     const auto found = served_.find(database);
-    if (found == served_.end() || !found->second->plan.discovers || found->second->located == located) return;
+    if (found == served_.end() || found->second->scouting != scout || found->second->located == located) return;
     Served& served = *found->second;
     served.located = located;
-    change(served, config::Database(served.config), Plan(served.plan), false);
+    change(served, config::Database(served.config), Plan(served.plan), false, Conversations::go_on);
     watch(served);
     for (std::size_t i = 0; i < workers_.size(); ++i)
         on_worker(i, [database](PerWorker& self) {

@@ -69,20 +69,23 @@ class EngineImpl final : public admin::Engine {
         std::uint64_t epoch = 0;
         Plan plan;                               // in force
         std::unique_ptr<topology::Scout> scout;  // where it discovers its servers; lives on the first worker
+        std::uint64_t scouting = 0;              // which scout's word counts
         Located located;
         bool any_role() const { return endpoints.size() == 1 && !plan.discovers; }
     };
     using ServedPtr = std::shared_ptr<Served>;
 
     ServedPtr serve(const config::Database& database, const Plan& plan);
-    void change(Served& served, const config::Database& database, const Plan& plan, bool new_epoch);
+    enum class Conversations : std::uint8_t { anew, go_on };  // do clients find what was learnt of the servers?
+    void change(Served& served, const config::Database& database, const Plan& plan, bool new_epoch,
+                Conversations conversations = Conversations::anew);
     void retire(const ServedPtr& served);
     void listen(Served& served, std::vector<std::unique_ptr<Listener>> fresh);
     std::vector<std::unique_ptr<Listener>> bind(const config::Database& database, const std::string& key) const;
     std::vector<std::unique_ptr<Listener>> take_over(const config::Database& database);
     void watch(Served& served);  // those that are not watched yet; and no others any more
     void discover(Served& served);
-    void relocate(const std::string& database, const Located& located);
+    void relocate(const std::string& database, std::uint64_t scout, const Located& located);
     void on_endpoint_change(const std::string& database, const topology::Endpoint* endpoint);
     void on_client(const std::string& database, std::shared_ptr<session::Shared> shared, int fd, bool unix_socket);
     void on_worker(std::size_t index, std::function<void(PerWorker&)> work, bool wait = false);
@@ -101,7 +104,7 @@ class EngineImpl final : public admin::Engine {
     std::atomic<bool> draining_{false};
     bool ready_ = false, running_ = false;
     std::uint64_t reloads_ok_ = 0, reloads_failed_ = 0;
-    std::uint64_t seed_ = 0;
+    std::uint64_t seed_ = 0, scouts_ = 0;
 };
 
 }  // namespace breakwater::app

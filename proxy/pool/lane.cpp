@@ -104,7 +104,7 @@ bool Lane::read() {
     char* buffer = pool_.context().lane_buffer();
     std::string& kept = upstream_.in;
     if (kept.size() > PoolContext::kLaneBuffer / 2) {
-        fault("a line of a reply that is too long");
+        lost("a line of a reply that is too long");
         return false;
     }
     std::memcpy(buffer, kept.data(), kept.size());
@@ -129,6 +129,10 @@ bool Lane::read() {
 ByteView Lane::deal_out(ByteView bytes) {
     while (!bytes.empty()) {
         if (turns_.empty()) {
+            fault("a reply that nobody asked for");
+            break;
+        }
+        if (answered_ + turns_.front().size > written_) {  // it has not heard the question
             fault("a reply that nobody asked for");
             break;
         }
@@ -168,6 +172,17 @@ ByteView Lane::deal_out(ByteView bytes) {
 
 void Lane::end_turns() {
     if (Rider* rider = std::exchange(hearing_, nullptr)) rider->on_turns_end();
+}
+
+void Lane::retire() {
+    retired_ = true;
+    end_if_over();
+}
+
+void Lane::turn_away() {
+    std::deque<Rider*> wanting;
+    wanting.swap(wanting_room_);
+    for (Rider* rider : wanting) rider->on_lane_room();
 }
 
 void Lane::make_room() {

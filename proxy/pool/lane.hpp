@@ -57,7 +57,8 @@ class Lane final : public Holder, public net::Late {
     Upstream& upstream() { return upstream_; }
     bool empty() const { return seated_.empty() && turns_.empty(); }
     net::TimePoint empty_since() const { return empty_since_; }
-    void retire() { retired_ = true; }  // nobody boards any more: its end is when it is empty
+    void retire();     // nobody boards any more: its end is when it is empty
+    void turn_away();  // its server is away: who waits for room had better look elsewhere
 
     static constexpr std::size_t kMostBytes = 4 * 1024 * 1024;
     static constexpr std::size_t kMostTurns = 64 * 1024;

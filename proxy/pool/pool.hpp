@@ -116,7 +116,9 @@ class Pool {
     // The same for a seat in a lane; to leave, tell the lane. One lane serves all of them, as long as it lives.
     [[gnu::hot]] Lane* board(Waiter& waiter);
     // Its server does not keep up: who may want to ask more of it had better wait (Lane::wait_for_room).
-    Lane* crowded_lane() const { return lane_ && !lane_->room() ? lane_ : nullptr; }
+    Lane* crowded_lane() const {
+        return lane_ && !lane_->room() && serves(*lane_->upstream().endpoint) ? lane_ : nullptr;
+    }
     [[gnu::cold]] void forget(Waiter& waiter);
     [[gnu::hot]] void release(Upstream& upstream, Left left, Outcome outcome, const std::string& why = {});
     // A request on it was answered, whether or not it is given back soon (session mode, a pinned one).

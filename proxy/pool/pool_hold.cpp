@@ -136,6 +136,7 @@ void Pool::on_endpoint_change() {
     // never be answered, if it hangs. Who is on it hears of the end at once.
     for (const auto& [upstream, owned] : all_)
         if (upstream->endpoint->ruled_out()) ::shutdown(upstream->stream.fd(), SHUT_RDWR);
+    if (lane_ && !serves(*lane_->upstream().endpoint)) lane_->turn_away();
     if (!pick_endpoint()) {
         paced_ = true;
         release_.stop();

@@ -44,7 +44,6 @@ void Pool::retire_lane() {
     if (!lane_) return;
     Lane& lane = *std::exchange(lane_, nullptr);
     lane.retire();
-    if (lane.empty()) end_lane(lane);
 }
 
 // Within what the release after an outage allows. False: there was nobody, or no lane.

@@ -68,7 +68,7 @@ void Session::on_events(std::uint32_t events) {
     if ((events & EPOLLOUT) && client_blocked()) flush_client();
     if (client_eof_ && (waiting_ || (served() && conversation_->in_exchange())) && !client_blocked()) {
         // A client that gives up while its request waits is forgotten at once; what it sent before goes with it.
-        if (events & (EPOLLHUP | EPOLLERR) || waiting_ || !in_.empty()) return client_gone();
+        if (events & (EPOLLHUP | EPOLLERR) || waiting_ || (lease_ && !in_.empty())) return client_gone();
     }
     pump();
 }

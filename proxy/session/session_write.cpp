@@ -104,7 +104,7 @@ void Session::over_deadline() {
     overdue_ = true;
     conversation_->on_deadline(worker_.orders());
     carry_out();
-    if (!lease_) return;
+    if (!lease_) return pump();                                      // what was behind it
     deadline_->after(lease_->endpoint->settings().connect_timeout);  // a server that hears nothing any more
     pool_->cancel(*lease_, [&worker = worker_, id = id_] {
         if (Session* self = worker.find(id)) self->pump();

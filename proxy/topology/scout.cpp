@@ -102,7 +102,7 @@ void Scout::compare() {
     const auto votes =
         std::count_if(said.begin(), said.end(), [&](const auto& s) { return s.primary == best->primary; });
     if (silent > 0 && static_cast<std::size_t>(votes) * 2 <= seeds_.size()) return;
-    if (*best == known_) return;
+    if (*best == known_ || (silent > 0 && best->primary == known_.primary)) return;
     const bool moved = best->primary != known_.primary;
     known_ = *best;
     if (moved)
