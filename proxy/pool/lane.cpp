@@ -66,10 +66,8 @@ void Lane::end_if_over() {
     empty_since_ = reactor_.now();
     if (!retired_) return;
     over_ = true;
-    std::deque<Rider*> wanting;
-    wanting.swap(wanting_room_);
     pool_.end_lane(*this);
-    for (Rider* rider : wanting) rider->on_lane_room();  // in the next one
+    turn_away();
 }
 
 // ---------------------------------------------------------------------------------------------------- asking
@@ -128,11 +126,7 @@ bool Lane::read() {
 // Returns what is not enough yet to tell what it is.
 ByteView Lane::deal_out(ByteView bytes) {
     while (!bytes.empty()) {
-        if (turns_.empty()) {
-            fault("a reply that nobody asked for");
-            break;
-        }
-        if (answered_ + turns_.front().size > written_) {  // it has not heard the question
+        if (turns_.empty() || answered_ + turns_.front().size > written_) {  // it has not heard the question
             fault("a reply that nobody asked for");
             break;
         }
