@@ -20,9 +20,7 @@ struct Missing {
 bool sharded(const Database& x) { return !x.shards.empty(); }
 bool has_tables(const Database& x) { return !x.sharding.tables.empty(); }
 
-constexpr std::array<Missing, 5> missing{{
-    {"mode", [](const Database& x) { return x.protocol == Protocol::redis && x.mode == Mode::cluster; }, Served::no,
-     "this database is not served"},
+constexpr std::array<Missing, 4> missing{{
     {"protocol", [](const Database& x) { return x.protocol == Protocol::mongo; }, Served::no,
      "mongo: this database is not served"},
     {"shards", sharded, Served::no, "this database is not served"},

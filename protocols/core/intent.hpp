@@ -14,6 +14,7 @@ struct Intent {
     Access access = Access::write;
     Affinity affinity = Affinity::exclusive;
     Replay replay = Replay::never;
+    std::uint32_t shard = 0;  // whose servers: its place in Located::shards
 };
 
 // What a finished request says about the server. Only endpoint_fault feeds the breaker.

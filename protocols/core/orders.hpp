@@ -35,11 +35,14 @@ class Orders {
   public:
     enum class Kind : std::uint8_t {
         send,       // bytes to the upstream
-        turn,       // one request to the lane, to be answered once; `ticket` is told with the answer
+        turn,       // one request to a lane, to be answered once, or `replies` times; `ticket` is told with the answer
         reply,      // bytes to the client
         identify,   // this client is so-and-so; again, with no server held: now it is this one
         open,       // find me a server; until on_opened or on_refused nothing more is read from the client
-        close,      // done with that server
+        pause,      // tell me in a moment, a longer one each time until a request is answered: on_pause_end
+        look,       // servers are not where they were said to be: find out
+        close,      // done with that server, and with all lanes
+        leave,      // done with one lane
         finished,   // one request is answered: count it
         entered,    // the client is logged in: what `open` began was no request, and is not counted
         started,    // a request has been sent to the server (latency starts)
@@ -54,10 +57,10 @@ class Orders {
         bool owned = false;       // data is an offset into the arena
         Left left = Left::clean;  // close
         Outcome outcome = Outcome::ok;
-        Intent intent{};             // open
-        bool demand_alpn = false;    // start_tls: end it if the client did not name the protocol
-        std::uint32_t ticket = 0;    // turn
-        const char* data = nullptr;  // send, reply (view); pinned: a literal
+        Intent intent{};                        // open; turn and leave: the shard
+        bool demand_alpn = false;               // start_tls: end it if the client did not name the protocol
+        std::uint32_t ticket = 0, replies = 1;  // turn
+        const char* data = nullptr;             // send, reply (view); pinned: a literal
         std::size_t offset = 0, size = 0;
     };
 
@@ -65,15 +68,18 @@ class Orders {
     void reply(ByteView view) { add_view(Kind::reply, view); }
     void send_copy(ByteView bytes) { add_copy(Kind::send, bytes); }
     void reply_copy(ByteView bytes) { add_copy(Kind::reply, bytes); }
-    void turn(std::uint32_t ticket, ByteView view) {  // never merged: a lane tells requests apart
+    void turn(std::uint32_t ticket, ByteView view, std::uint32_t shard = 0) {  // never merged: each is one request
         Op& op = add(Kind::turn);
         op.ticket = ticket;
+        op.intent.shard = shard;
         op.data = view.data();
         op.size = view.size();
     }
-    void turn_copy(std::uint32_t ticket, ByteView bytes) {
+    void turn_copy(std::uint32_t ticket, ByteView bytes, std::uint32_t shard = 0, std::uint32_t replies = 1) {
         Op& op = add(Kind::turn);
         op.ticket = ticket;
+        op.replies = replies;
+        op.intent.shard = shard;
         op.owned = true;
         op.offset = arena_.size();
         op.size = bytes.size();
@@ -85,6 +91,13 @@ class Orders {
         op.left = left;
         op.outcome = outcome;
     }
+    void leave(std::uint32_t shard, Outcome outcome = Outcome::ok) {
+        Op& op = add(Kind::leave);
+        op.intent.shard = shard;
+        op.outcome = outcome;
+    }
+    void pause() { add(Kind::pause); }
+    void look() { add(Kind::look); }
     void entered() { add(Kind::entered); }
     void started() { add(Kind::started); }
     void finished(Outcome outcome) { add(Kind::finished).outcome = outcome; }

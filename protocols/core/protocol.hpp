@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,13 +41,14 @@ class UpstreamState {
     virtual std::string goodbye() const { return {}; }               // bytes to say before closing
 };
 
-// Lanes: upstreams that many conversations take turns on. A turn is one request and its one reply, numbered by the
-// conversation that takes it.
+// Lanes: upstreams that many conversations take turns on. A turn is one request and its reply (or as many replies as
+// was said), numbered by the conversation that takes it.
 struct Turn {
     std::uint32_t ticket = 0;
     ByteView request;  // as it was sent
     ByteView bytes;    // of the reply: all, or a part of it
     bool begins = false, ends = false;
+    std::uint32_t left = 0;  // replies to the same request that are still to come; its answer is the last one
 };
 struct LostTurn {
     std::uint32_t ticket = 0;
@@ -75,8 +77,9 @@ class Conversation {
     virtual void on_opened(UpstreamState& upstream, Orders& out) = 0;
     virtual void on_refused(const Refusal& refusal, Orders& out) = 0;
 
-    // Where `open` asked for a shared one: a lane is yours to take turns on until you order `close`, with no more say
-    // than that about the connection itself. The engine may give it alone all the same (on_opened).
+    // Where `open` asked for a shared one: a lane is yours to take turns on until you order `close` or `leave`, with no
+    // more say than that about the connection itself. There may be one for each shard. The engine may give it alone all
+    // the same (on_opened).
     virtual void on_boarded(UpstreamState& upstream, Orders& out) { on_opened(upstream, out); }
     virtual void on_turn(const Turn& turn, Orders& out) {
         (void)turn;
@@ -84,10 +87,18 @@ class Conversation {
     }
     virtual void on_turns_end(Orders& out) { (void)out; }  // all that came at once has been handed over
     // The lane is gone. may_repeat: what was sent may be sent once more, as far as that is harmless; open another.
-    virtual void on_turns_lost(const std::vector<LostTurn>& turns, bool may_repeat, std::string_view why, Orders& out) {
+    virtual void on_turns_lost(std::uint32_t shard, const std::vector<LostTurn>& turns, bool may_repeat,
+                               std::string_view why, Orders& out) {
+        (void)shard;
         (void)turns;
         (void)may_repeat;
         (void)why;
+        (void)out;
+    }
+
+    // After `pause`. late: what waits has waited as long as a request may be held.
+    virtual void on_pause_end(bool late, Orders& out) {
+        (void)late;
         (void)out;
     }
 
@@ -154,6 +165,14 @@ class Protocol {
         (void)on_change;
         return nullptr;
     }
+    // What is true of what they said, once it is enough to tell; `known` was found before.
+    virtual std::optional<Located> agree(const Poll& poll, const Located& known) {
+        (void)known;
+        return poll.said.empty() ? std::nullopt : std::optional(poll.said.front());
+    }
+    virtual void on_located(const Located& located) { (void)located; }  // from now on it is there
+    // What another one with the same name learnt of the servers, before a reload.
+    virtual void inherit(Protocol& former) { (void)former; }
     virtual bool may_lend_again(const UpstreamState& state) const {
         (void)state;
         return true;

@@ -17,6 +17,7 @@ struct Refusal {
         protocol_violation,  // the peer broke the protocol, or a message was too large
         unsupported,         // not supported, or not yet
         draining,            // the proxy is shutting down
+        relocated,           // those who waited: its shard is no more, what they want is elsewhere
         rejected_by_server,  // the server refuses us for good (wrong password, no such database): `native` has its
                              // words
     };

@@ -9,6 +9,7 @@ namespace breakwater::postgres {
 std::string_view sqlstate_of(Refusal::Reason reason) {
     switch (reason) {
         case Refusal::Reason::unavailable:
+        case Refusal::Reason::relocated:
             return "57P03";  // cannot_connect_now
         case Refusal::Reason::outcome_unknown:
             return "08007";  // transaction_resolution_unknown

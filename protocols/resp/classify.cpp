@@ -16,7 +16,7 @@ struct Rule {
 
 // What cannot be read from the server's flags, in the order of their names.
 constexpr std::array kRules = std::to_array<Rule>({
-    {"asking", Verb::other, Way::pinned, "readonly"},
+    {"asking", Verb::cluster, Way::pinned, "readonly"},
     {"auth", Verb::auth, Way::local, ""},
     {"client|caching", Verb::other, Way::pinned, "tracking"},
     {"client|getname", Verb::client_getname, Way::local, ""},
@@ -32,6 +32,7 @@ constexpr std::array kRules = std::to_array<Rule>({
     {"client|setname", Verb::client_setname, Way::local, ""},
     {"client|tracking", Verb::client_tracking, Way::pinned, "tracking"},
     {"client|trackinginfo", Verb::other, Way::single, "client"},
+    {"cluster", Verb::cluster, Way::shared, ""},
     {"debug", Verb::other, Way::refused, ""},
     {"discard", Verb::discard, Way::shared, ""},
     {"exec", Verb::exec, Way::shared, ""},
@@ -43,8 +44,8 @@ constexpr std::array kRules = std::to_array<Rule>({
     {"psync", Verb::other, Way::raw, "replication"},
     {"punsubscribe", Verb::unsubscribe, Way::pinned, "subscribe"},
     {"quit", Verb::quit, Way::local, ""},
-    {"readonly", Verb::other, Way::pinned, "readonly"},
-    {"readwrite", Verb::other, Way::pinned, "readonly"},
+    {"readonly", Verb::cluster, Way::pinned, "readonly"},
+    {"readwrite", Verb::cluster, Way::pinned, "readonly"},
     {"replconf", Verb::other, Way::raw, "replication"},
     {"replicaof", Verb::other, Way::refused, ""},
     {"reset", Verb::reset, Way::local, ""},

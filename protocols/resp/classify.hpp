@@ -32,6 +32,7 @@ enum class Verb : std::uint8_t {
     client_no_evict,
     client_no_touch,
     client_tracking,
+    cluster,  // CLUSTER, and what only a cluster's clients say
 };
 
 enum class Way : std::uint8_t {

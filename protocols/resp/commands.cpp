@@ -195,4 +195,11 @@ std::optional<Positions> key_positions(const Command& command, const std::vector
     return positions;
 }
 
+std::vector<std::size_t> known_key_positions(const Command& command, const std::vector<ByteView>& args) {
+    Positions positions;
+    for (const KeySpec& spec : command.keys) add_keys(spec, args, positions);
+    std::sort(positions.begin(), positions.end());
+    return positions;
+}
+
 }  // namespace breakwater::resp

@@ -102,5 +102,7 @@ class CommandTable {
 // The positions of a command's keys, ascending. Nothing: they cannot be told from the table (SORT ... BY, MIGRATE, a
 // module's command without specifications); the server can be asked (COMMAND GETKEYS).
 std::optional<std::vector<std::size_t>> key_positions(const Command& command, const std::vector<ByteView>& args);
+// Those that can be told all the same, at least one of which decides where a command belongs.
+std::vector<std::size_t> known_key_positions(const Command& command, const std::vector<ByteView>& args);
 
 }  // namespace breakwater::resp

@@ -12,6 +12,9 @@ namespace breakwater::resp {
 
 namespace {
 
+constexpr ByteView kPing = "*1\r\n$4\r\nPING\r\n";
+constexpr std::size_t kKeptAlone = 1024 * 1024;  // a larger request cannot be sent elsewhere
+
 constexpr char kTlsHandshake = 0x16;  // RFC 8446 5.1; no command begins with it
 
 // An answer in its place among the server's: what is refused while replies are not counted, or where the server must
@@ -143,6 +146,11 @@ RespConversation::Handled RespConversation::handle(const Request& request, ByteV
         return Handled::later;
     }
     if (doomed_ != Doomed::no && handle_doomed(plan, out)) return Handled::taken;
+    if (queue_ && plan.verb != Verb::quit && plan.verb != Verb::reset) return queue(request, plan, out);
+    if (is_cluster() && plan.verb == Verb::cluster) {
+        tell("-ERR This instance has cluster support disabled\r\n", Outcome::client_fault, out);
+        return Handled::taken;
+    }
     if (in_multi_ && plan.verb != Verb::quit && plan.verb != Verb::reset) {
         const bool ours = plan.way == Way::refused || plan.way == Way::raw || plan.verb == Verb::auth ||
                           plan.verb == Verb::hello || plan.verb == Verb::client_reply;
@@ -178,6 +186,7 @@ RespConversation::Handled RespConversation::handle_raw(const Plan& plan, ByteVie
 
 RespConversation::Handled RespConversation::forward(const Request& request, const Plan& plan, ByteView bytes,
                                                     Orders& out) {
+    if (is_cluster()) return forward_cluster(request, plan, bytes, out);
     const bool alone = plan.way != Way::shared || request.status == Request::Status::large;
     if (shared_ && alone) {
         if (busy()) {
@@ -195,6 +204,12 @@ RespConversation::Handled RespConversation::forward(const Request& request, cons
         return Handled::later;
     }
     if (window_full()) return Handled::later;
+    return dispatch(request, plan, bytes, out);
+}
+
+// With a server: a lane's, or one of its own.
+RespConversation::Handled RespConversation::dispatch(const Request& request, const Plan& plan, ByteView bytes,
+                                                     Orders& out) {
     const bool to_be_raw = plan.way == Way::raw || plan.verb == Verb::client_reply ||
                            (plan.way == Way::pinned && plan.verb != Verb::multi && plan.verb != Verb::watch &&
                             plan.verb != Verb::unsubscribe);
@@ -217,14 +232,25 @@ RespConversation::Handled RespConversation::forward(const Request& request, cons
         }
     }
     preparing_ = false;
+    Owed owed{.verb = plan.verb, .harmless = harmless(plan, in_multi_)};
+    owed.alone = leased_;
+    owed.shard = lease_shard_;
     if (!in_multi_ && ByteView(plan.pin) == "wait") {
         // It is about what was written before this connection's last command, and the writes came on others.
-        out.send("*1\r\n$4\r\nPING\r\n");
-        owe({.to = Owed::To::us, .harmless = true});
+        out.send(kPing);
+        owed.waits = true;
+        if (is_cluster()) {
+            owed.replies = 2;
+        } else {
+            owe({.to = Owed::To::us, .harmless = true});
+        }
     }
-    Owed owed{.verb = plan.verb, .harmless = harmless(plan, in_multi_)};
     only_reads_ = only_reads_ && plan.only_reads && plan.verb == Verb::other;
     send(request, bytes, out);
+    if (is_cluster()) {
+        skip_ = owed.replies - 1;
+        keep_alone(request, bytes, owed.waits);
+    }
     if (in_multi_) {
         alone_ = plan.verb == Verb::exec || plan.verb == Verb::discard;  // what follows is in no transaction any more
         owe(owed);
@@ -255,10 +281,19 @@ void RespConversation::send(const Request& request, ByteView bytes, Orders& out)
     if (!busy()) out.started();
     sent_ = true;
     const std::uint32_t ticket = ticket_of(owed_.size());
-    if (!request.inlined) return shared_ ? out.turn(ticket, bytes) : out.send(bytes);
+    if (!request.inlined) return leased_ ? out.send(bytes) : out.turn(ticket, bytes);
     std::string words;
     command(words, args());
-    shared_ ? out.turn_copy(ticket, words) : out.send_copy(words);
+    leased_ ? out.send_copy(words) : out.turn_copy(ticket, words);
+}
+
+// In front of a cluster: its server may say that another is to be asked.
+void RespConversation::keep_alone(const Request& request, ByteView bytes, bool waits) {
+    on_lease_ = true;
+    asked_alone_.clear();
+    if (request.status == Request::Status::large || bytes.size() > kKeptAlone) return;
+    if (waits) asked_alone_ = kPing;
+    request.inlined ? command(asked_alone_, args()) : void(asked_alone_.append(bytes));
 }
 
 // The server that knew of the transaction is gone; nothing of it was executed, and nothing of it ever will be.
@@ -310,7 +345,7 @@ bool RespConversation::refuse_waiting(Orders& out) {
 }
 
 void RespConversation::say_refused(Refusal::Reason reason, std::string why, Orders& out) {
-    out.reply_copy(refusal_bytes({reason, database_.options().database, std::move(why), {}}, false));
+    out.reply_copy(refusal_bytes({reason, database_.options().database, std::move(why), {}}, is_cluster()));
     out.finished(Outcome::client_fault);
 }
 
@@ -321,7 +356,7 @@ void RespConversation::say_error(ByteView text, Orders& out) {
 }
 
 void RespConversation::on_drain(Orders& out) {
-    if (closing_ || busy() || in_multi_ || watching_) return;
+    if (closing_ || busy() || in_multi_ || watching_ || queue_) return;
     closing_ = true;
     out.hang_up();
 }

@@ -5,10 +5,13 @@
 //     force any more, the connection goes back;
 //   - raw: subscriptions, tracking, MONITOR, CLIENT REPLY OFF. What is said is no longer one reply for one command;
 //     bytes go through both ways until the client leaves or says RESET, and the connection is then closed.
+// In front of a cluster there is a lane for each of its shards. A transaction waits here for its EXEC, since its keys
+// tell where it belongs, and goes there in one piece; only a WATCH holds a connection, beside the lanes.
 // SELECT, HELLO, AUTH, RESET, QUIT and what CLIENT sets are the client's own state, kept here. They wait until all that
 // is owed is answered: then what is known here (in a transaction or not) is what the server knows.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -18,8 +21,11 @@
 #include "protocols/core/protocol.hpp"
 #include "protocols/resp/classify.hpp"
 #include "protocols/resp/database.hpp"
+#include "protocols/resp/elsewhere.hpp"
+#include "protocols/resp/merge.hpp"
 #include "protocols/resp/reply.hpp"
 #include "protocols/resp/request.hpp"
+#include "protocols/resp/route.hpp"
 #include "protocols/resp/upstream_state.hpp"
 
 namespace breakwater::resp {
@@ -36,7 +42,9 @@ class RespConversation final : public Conversation {
     void on_boarded(UpstreamState& upstream, Orders& out) override;
     void on_turn(const Turn& turn, Orders& out) override;
     void on_turns_end(Orders& out) override;
-    void on_turns_lost(const std::vector<LostTurn>& turns, bool may_repeat, std::string_view why, Orders& out) override;
+    void on_turns_lost(std::uint32_t shard, const std::vector<LostTurn>& turns, bool may_repeat, std::string_view why,
+                       Orders& out) override;
+    void on_pause_end(bool late, Orders& out) override;
     AfterLoss on_upstream_lost(bool may_retry, std::string_view why, Orders& out) override;
     void on_tls_ready(Orders&) override { secure_ = true; }
     void on_drain(Orders& out) override;
@@ -44,9 +52,9 @@ class RespConversation final : public Conversation {
     void on_cancel(Orders&) override {}
 
     bool listening() const override {
-        return !closing_ && !misled_ && !window_full() && !(barrier_ && (busy() || returning_));
+        return !closing_ && again_ == 0 && !window_full() && !(barrier_ && (busy() || returning_));
     }
-    bool idle() const override { return !busy() && !pinned(); }
+    bool idle() const override { return !busy() && !pinned() && !queue_; }
     bool in_exchange() const override { return busy() || raw_; }
     bool retryable() const override { return only_reads_ && !answered_ && !pinned(); }
     bool wants_cancel_on_leave() const override { return false; }  // it is closed, which ends what it waits for
@@ -56,26 +64,53 @@ class RespConversation final : public Conversation {
   private:
     // A reply that the server owes.
     struct Owed {
-        enum class To : std::uint8_t { client, raw_if_fine, us };
+        enum class To : std::uint8_t {
+            client,
+            raw_if_fine,
+            us,
+            part,   // one of several that the client has one answer of: merges_
+            hello,  // as from a server of no cluster
+        };
         Verb verb = Verb::other;
         To to = To::client;
         bool harmless = false;  // executed or not, nothing was changed by it
         // The others than `due` only after a lane broke, or where a later reply came first; `early_` has the bytes.
         enum class Stage : std::uint8_t { due, again, answered };
         Stage stage = Stage::due;
-        Outcome outcome = Outcome::ok;  // of what is answered
-        std::uint8_t misled = 0;        // so often it met a server that was not who it was taken for
+        Outcome outcome = Outcome::ok;       // of what is answered
+        std::uint8_t misled = 0;             // so often it met a server that was not who it was taken for
+        bool alone = false;                  // on a connection of its own
+        bool waits = false, waited = false;  // WAIT: one of its servers has answered
+        bool asking = false;                 // told to ask there just this once (ASK)
+        std::uint16_t shard = 0, slot = kNoSlot;
+        std::uint32_t replies = 1;  // to the request: the last one is its answer
     };
     enum class Handled : std::uint8_t { taken, later };
     // A transaction or a watch whose connection was lost: how it goes on without a server until its EXEC.
     enum class Doomed : std::uint8_t { no, watch, unwatched, transaction };
+
+    // MULTI, and what was said since: it goes to its server with the EXEC.
+    struct Queue {
+        std::string commands;
+        std::uint32_t count = 0;
+        std::uint16_t slot = kNoSlot;
+        bool only_reads = true, failed = false;
+    };
+    struct Group {
+        Merging merging;
+        std::uint32_t first = 0;  // ticket
+        std::uint32_t answered = 0;
+        std::size_t bytes = 0;  // of the answers so far
+    };
 
     // --- conversation.cpp: the client's side
     Handled handle(const Request& request, ByteView bytes, Orders& out);
     Handled handle_raw(const Plan& plan, ByteView bytes, Orders& out);
     void greet(Orders& out);
     void send(const Request& request, ByteView bytes, Orders& out);
+    void keep_alone(const Request& request, ByteView bytes, bool waits);
     Handled forward(const Request& request, const Plan& plan, ByteView bytes, Orders& out);
+    Handled dispatch(const Request& request, const Plan& plan, ByteView bytes, Orders& out);
     bool handle_doomed(const Plan& plan, Orders& out);
     bool refuse_waiting(Orders& out);
     void say_refused(Refusal::Reason reason, std::string why, Orders& out);
@@ -102,17 +137,49 @@ class RespConversation final : public Conversation {
     // --- conversation_lane.cpp
     void pop();
     void answer(std::size_t at, Refusal::Reason reason, std::string_view why);  // in its place
+    void answer_with(std::size_t at, std::string bytes, Outcome outcome);
+    void mark_answered(std::size_t at);
+    void ask_again(std::size_t at, ByteView request);
+    bool not_done(std::size_t at, const Turn& turn, Orders& out);
+    void keep_order(std::size_t at, const Turn& turn);
+    void go_on(Orders& out);  // with what is to be asked again
+    void board_missing(Orders& out);
+    void leave_wrong_ones(Orders& out);
+    Group* group_of(std::size_t at);
+    bool aboard(std::uint16_t shard) const;
+    void disembark(std::uint16_t shard);
     void answer_rest(Refusal::Reason reason, std::string_view why, Orders& out);
     void tell_answered(Orders& out);  // those in front
-    bool send_again(Orders& out);     // false: there is nothing
+    bool send_again(Orders& out);     // false: there was nothing
     std::uint32_t ticket_of(std::size_t at) const { return first_ticket_ + static_cast<std::uint32_t>(at); }
     // What one client may have in a lane at a time: a lane does not wait for a client to take its replies.
     bool window_full() const { return shared_ && owed_.size() - next_ >= kWindow; }
     static constexpr std::size_t kWindow = 128;
+    // --- conversation_cluster.cpp
+    Handled forward_cluster(const Request& request, const Plan& plan, ByteView bytes, Orders& out);
+    Handled share(const Request& request, const Plan& plan, ByteView bytes, Orders& out);
+    Handled share_out(const Plan& plan, const Route& route, ByteView bytes, Orders& out);
+    std::optional<Handled> take_lease(const Plan& plan, const Route& route, Orders& out);
+    Handled queue(const Request& request, const Plan& plan, Orders& out);
+    void queue_one(const Request& request, const Plan& plan, Orders& out);
+    Handled execute(Orders& out);
+    Handled begin_queue(Orders& out);
+    Handled end_watch(Orders& out);  // by DISCARD, or by an EXEC that is none
+    std::optional<Handled> board(std::uint16_t shard, Access access, Orders& out);
+    void tell(ByteView bytes, Outcome outcome, Orders& out);  // in its place among the answers
+    std::uint16_t shard_of(std::uint16_t slot);
+    std::uint16_t any_shard() const;
+    void take_turn(const Owed& owed, ByteView request, Orders& out);
+    void follow(std::size_t at, const Elsewhere& where, Orders& out);
+    bool redirected(ByteView reply, Orders& out);  // on a connection of its own
+    bool waits_on(ByteView reply, Orders& out);
+    void reroute();
+    void tell_hello(Orders& out);
 
     const std::vector<ByteView>& args() const { return database_.reader.args(); }
     bool busy() const { return next_ < owed_.size() || !tail_.done(); }
     bool pinned() const { return in_multi_ || watching_ || raw_; }
+    bool is_cluster() const { return database_.is_cluster(); }
     void owe(Owed owed) { owed_.push_back(owed); }
     Left left() const;
 
@@ -126,10 +193,26 @@ class RespConversation final : public Conversation {
     std::size_t next_ = 0;            // of owed_
     std::uint32_t first_ticket_ = 0;  // of owed_[0]
     std::map<std::uint32_t, std::string>
-        early_;               // by ticket: an answer that is not to be told yet, or what is to be asked again
-    bool shared_ = false;     // upstream_ is a lane
-    bool misled_ = false;     // its server is not who it was taken for: what it did not do is asked again
-    std::uint32_t done_ = 0;  // replies passed on and not counted yet: they leave in one piece
+        early_;            // by ticket: an answer that is not to be told yet, or what is to be asked again
+    bool shared_ = false;  // it has seats in lanes
+    bool leased_ = false;  // upstream_ is its own for now
+    std::vector<std::uint16_t> aboard_;  // of which shards
+    std::vector<std::uint16_t> wrong_;   // whose servers are not who they were taken for
+    std::optional<std::uint16_t> opening_;
+    std::uint16_t refused_shard_ = 0;
+    std::uint32_t again_ = 0;  // so many are to be asked again
+    bool pause_due_ = false, paused_ = false;
+    bool on_lease_ = false;   // what is owed, is owed by the connection that is ours alone
+    std::uint32_t skip_ = 0;  // replies on it that are nobody's
+    std::uint16_t lease_shard_ = 0;
+    std::string asked_alone_;                           // the request in flight there
+    std::map<std::uint32_t, std::string> unit_errors_;  // by ticket: the first one before the last reply
+    std::deque<Group> groups_;
+    std::optional<Queue> queue_;
+    std::vector<std::uint16_t> wrote_, wait_on_;  // shards: written to since the last WAIT; that one's, still to come
+    std::int64_t wait_least_ = 0;
+    bool wrote_before_ = false;  // wrote_ is what the last WAIT was about
+    std::uint32_t done_ = 0;     // replies passed on and not counted yet: they leave in one piece
     ReplyScanner scanner_;
     std::string kept_;  // a reply to us, as far as it came
     Progress progress_;

@@ -1,42 +1,109 @@
-// Turns in a lane. Each command is a slot in owed_, and told to the client in its place: at once as a rule; later where
-// one before it has to be asked again because the lane broke.
+// Turns in lanes. Each command is a slot in owed_, and told to the client in its place: at once as a rule; later where
+// one before it has to be asked again because a lane broke, or because its server was not the one to ask.
 #include <algorithm>
 
 #include "protocols/resp/conversation.hpp"
+#include "protocols/resp/elsewhere.hpp"
 #include "protocols/resp/refusal.hpp"
 
 namespace breakwater::resp {
 
 namespace {
 
-// The server is not, or not yet, who it was taken for: it has done nothing. Its own words, and nothing that a script
-// says like them.
-bool not_executed(ByteView error) {
-    return error == "-READONLY You can't write against a read only replica.\r\n" ||
-           error == "-LOADING Redis is loading the dataset in memory\r\n" ||
-           error == "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n";
-}
+constexpr std::uint8_t kMostMisled = 3;  // then it is the answer, or takes a while
+constexpr std::size_t kMostMerged = 256 * 1024 * 1024;
 
 }  // namespace
 
+// ---------------------------------------------------------------------------------------------------- seats
+
+bool RespConversation::aboard(std::uint16_t shard) const {
+    return std::find(aboard_.begin(), aboard_.end(), shard) != aboard_.end();
+}
+
+void RespConversation::disembark(std::uint16_t shard) {
+    std::erase(aboard_, shard);
+    shared_ = !aboard_.empty();
+    if (!shared_ && !leased_) upstream_ = nullptr;
+}
+
 void RespConversation::on_boarded(UpstreamState& upstream, Orders& out) {
-    upstream_ = static_cast<RespUpstream*>(&upstream);
+    if (!leased_) upstream_ = static_cast<RespUpstream*>(&upstream);
+    aboard_.push_back(opening_.value_or(0));
+    opening_.reset();
     shared_ = true;
     send_again(out);
+    board_missing(out);
 }
 
 bool RespConversation::send_again(Orders& out) {
     bool any = false;
-    for (std::size_t i = next_; i < owed_.size(); ++i) {
-        if (owed_[i].stage != Owed::Stage::again) continue;
+    for (std::size_t i = next_; i < owed_.size() && again_ > 0; ++i) {
+        Owed& owed = owed_[i];
+        if (owed.stage != Owed::Stage::again) continue;
+        if (owed.alone || !shared_ ? !leased_ : !aboard(owed.shard)) continue;
         any = true;
-        owed_[i].stage = Owed::Stage::due;
+        owed.stage = Owed::Stage::due;
+        --again_;
         const auto request = early_.find(ticket_of(i));
-        shared_ ? out.turn_copy(request->first, request->second) : out.send_copy(request->second);
+        if (owed.alone || !shared_) {
+            skip_ = owed.replies - 1;
+            on_lease_ = true;
+            out.send_copy(request->second);
+            if (is_cluster()) asked_alone_ = std::move(request->second);
+        } else {
+            out.turn_copy(request->first, request->second, owed.shard, owed.replies);
+        }
         early_.erase(request);
     }
     return any;
 }
+
+// Where the first of those that have no server wants one; the others follow when it is there.
+void RespConversation::board_missing(Orders& out) {
+    if (again_ == 0 || opening_ || paused_) return;
+    for (std::size_t i = next_; i < owed_.size(); ++i) {
+        const Owed& owed = owed_[i];
+        if (owed.stage != Owed::Stage::again || (!owed.alone && aboard(owed.shard))) continue;
+        opening_ = owed.shard;
+        out.open({Access::write, owed.alone ? Affinity::exclusive : Affinity::shared, Replay::never, owed.shard});
+        return;
+    }
+}
+
+void RespConversation::leave_wrong_ones(Orders& out) {
+    for (const std::uint16_t shard : wrong_) {
+        if (!aboard(shard)) continue;
+        out.leave(shard, Outcome::wrong_role);
+        disembark(shard);
+    }
+    wrong_.clear();
+}
+
+void RespConversation::go_on(Orders& out) {
+    leave_wrong_ones(out);
+    if (std::exchange(pause_due_, false)) {
+        paused_ = true;
+        return out.pause();
+    }
+    reroute();
+    send_again(out);
+    board_missing(out);
+}
+
+void RespConversation::on_pause_end(bool late, Orders& out) {
+    paused_ = false;
+    if (late) {
+        for (std::size_t i = next_; i < owed_.size(); ++i)
+            if (owed_[i].stage == Owed::Stage::again)
+                answer(i, Refusal::Reason::unavailable, "the cluster does not serve it for now");
+        tell_answered(out);
+        if (!busy()) return settle(out);
+    }
+    go_on(out);
+}
+
+// ---------------------------------------------------------------------------------------------------- answers
 
 void RespConversation::pop() {
     constexpr std::size_t kMany = 1024;
@@ -48,24 +115,31 @@ void RespConversation::pop() {
 
 void RespConversation::on_turn(const Turn& turn, Orders& out) {
     const std::size_t at = turn.ticket - first_ticket_;
-    constexpr std::uint8_t kMostMisled = 3;
-    if (turn.begins && turn.ends && database_.finds_primary() && owed_[at].misled < kMostMisled &&
-        not_executed(turn.bytes)) {
-        ++owed_[at].misled;
-        owed_[at].stage = Owed::Stage::again;
-        early_[turn.ticket] = turn.request;
-        misled_ = true;
+    const bool error = turn.begins && turn.ends && turn.bytes.starts_with('-');
+    if (turn.left > 0) {  // +OK and +QUEUED of a transaction, as a rule
+        if (error) unit_errors_.try_emplace(turn.ticket, turn.bytes);
+        return;
+    }
+    if (error && database_.finds_primary() && not_done(at, turn, out)) return;
+    if (turn.ends && again_ > 0) keep_order(at, turn);
+    Owed& owed = owed_[at];
+    if (owed.stage == Owed::Stage::again) return;
+    if (owed.to == Owed::To::part) {
+        Group& group = *group_of(at);
+        group.bytes += turn.bytes.size();
+        if (group.bytes > kMostMerged) {
+            early_.erase(turn.ticket);
+            if (turn.ends) answer(at, Refusal::Reason::overloaded, "an answer of more than 256 MiB in several parts");
+        } else {
+            early_[turn.ticket].append(turn.bytes);
+            if (turn.ends) mark_answered(at);
+        }
+        if (turn.ends) tell_answered(out);
         return;
     }
     if (at != next_) {
-        std::string& early = early_[turn.ticket];
-        early.append(turn.bytes);
-        if (!turn.ends) return;
-        owed_[at].stage = Owed::Stage::answered;
-        if (misled_ && owed_[at].harmless) {  // it must not miss a write before it that is yet to be done
-            owed_[at].stage = Owed::Stage::again;
-            early = turn.request;
-        }
+        early_[turn.ticket].append(turn.bytes);
+        if (turn.ends) mark_answered(at);
         return;
     }
     out.reply(turn.bytes);
@@ -76,21 +150,92 @@ void RespConversation::on_turn(const Turn& turn, Orders& out) {
     tell_answered(out);
 }
 
+// A server that has done nothing. True: somebody is asked once more.
+bool RespConversation::not_done(std::size_t at, const Turn& turn, Orders& out) {
+    ByteView error = turn.bytes;
+    std::string within;
+    if (const auto unit = unit_errors_.find(turn.ticket); unit != unit_errors_.end()) {
+        within = std::move(unit->second);
+        unit_errors_.erase(unit);
+        if (error.starts_with("-EXECABORT")) error = within;
+    }
+    const auto where = elsewhere(error);
+    if (!where || (!is_cluster() && (where->how != Elsewhere::How::not_primary || owed_[at].misled >= kMostMisled)))
+        return false;
+    ask_again(at, turn.request);
+    follow(at, *where, out);
+    return true;
+}
+
+void RespConversation::ask_again(std::size_t at, ByteView request) {
+    Owed& owed = owed_[at];
+    owed.asking = false;
+    if (request.starts_with(kAsking)) {
+        request.remove_prefix(kAsking.size());
+        --owed.replies;
+    }
+    if (owed.stage != Owed::Stage::again) ++again_;
+    owed.stage = Owed::Stage::again;
+    early_[ticket_of(at)] = request;
+}
+
+// One that is yet to be done was before this one, which its server has done: what was asked for in between has changed
+// hands, and back. A read can be asked again; behind a write, those before it cannot be done any more.
+void RespConversation::keep_order(std::size_t at, const Turn& turn) {
+    const auto touches = [&](const Owed& other) {
+        return other.slot == owed_[at].slot || other.slot == kNoSlot || owed_[at].slot == kNoSlot;
+    };
+    for (std::size_t i = next_; i < at; ++i) {
+        if (owed_[i].stage != Owed::Stage::again || !touches(owed_[i])) continue;
+        if (owed_[at].harmless) return ask_again(at, turn.request);
+        answer(i, Refusal::Reason::unavailable, "not executed: its server changed, and a later command came first");
+    }
+}
+
 void RespConversation::on_turns_end(Orders& out) {
+    tell_answered(out);
     count_done(out);
     if (!busy()) return settle(out);
     const bool due = std::any_of(owed_.begin() + static_cast<std::ptrdiff_t>(next_), owed_.end(),
                                  [](const Owed& owed) { return owed.stage == Owed::Stage::due; });
-    if (!misled_ || due) return out.started();
-    misled_ = false;
-    out.close(Left::clean, Outcome::wrong_role);
-    upstream_ = nullptr;
-    shared_ = false;
-    out.open({Access::write, Affinity::shared, Replay::never});
+    if (again_ == 0 || due) return out.started();
+    go_on(out);
+}
+
+RespConversation::Group* RespConversation::group_of(std::size_t at) {
+    const std::uint32_t ticket = ticket_of(at);
+    for (Group& group : groups_)
+        if (ticket - group.first < group.merging.parts) return &group;
+    return nullptr;
+}
+
+void RespConversation::mark_answered(std::size_t at) {
+    Owed& owed = owed_[at];
+    if (owed.stage == Owed::Stage::again) --again_;
+    owed.stage = Owed::Stage::answered;
+    if (owed.to == Owed::To::part) ++group_of(at)->answered;
 }
 
 void RespConversation::tell_answered(Orders& out) {
     while (next_ < owed_.size() && owed_[next_].stage == Owed::Stage::answered) {
+        if (owed_[next_].to == Owed::To::part) {
+            Group& group = groups_.front();
+            if (group.answered < group.merging.parts) return;
+            std::vector<ByteView> replies;
+            Outcome outcome = Outcome::ok;
+            for (std::uint32_t i = 0; i < group.merging.parts; ++i) {
+                replies.push_back(early_[group.first + i]);
+                if (owed_[next_ + i].outcome != Outcome::ok) outcome = owed_[next_ + i].outcome;
+            }
+            out.reply_copy(merge(group.merging, replies));
+            out.finished(outcome);
+            for (std::uint32_t i = 0; i < group.merging.parts; ++i) {
+                early_.erase(group.first + i);
+                pop();
+            }
+            groups_.pop_front();
+            continue;
+        }
         if (const auto answer = early_.find(ticket_of(next_)); answer != early_.end()) {  // else it was one to us
             out.reply_copy(answer->second);
             early_.erase(answer);
@@ -100,11 +245,17 @@ void RespConversation::tell_answered(Orders& out) {
     }
 }
 
-void RespConversation::answer(std::size_t at, Refusal::Reason reason, std::string_view why) {
-    owed_[at].stage = Owed::Stage::answered;
+void RespConversation::answer_with(std::size_t at, std::string bytes, Outcome outcome) {
+    mark_answered(at);
+    early_.erase(ticket_of(at));
     if (owed_[at].to == Owed::To::us) return;
-    owed_[at].outcome = Outcome::endpoint_fault;
-    early_[ticket_of(at)] = refusal_bytes({reason, database_.options().database, std::string(why), {}}, false);
+    owed_[at].outcome = outcome;
+    early_[ticket_of(at)] = std::move(bytes);
+}
+
+void RespConversation::answer(std::size_t at, Refusal::Reason reason, std::string_view why) {
+    answer_with(at, refusal_bytes({reason, database_.options().database, std::string(why), {}}, is_cluster()),
+                Outcome::endpoint_fault);
 }
 
 void RespConversation::answer_rest(Refusal::Reason reason, std::string_view why, Orders& out) {
@@ -113,14 +264,17 @@ void RespConversation::answer_rest(Refusal::Reason reason, std::string_view why,
     tell_answered(out);
 }
 
+// ---------------------------------------------------------------------------------------------------- losses
+
 // What never left is asked again, and what changes nothing; of the rest nobody knows.
-void RespConversation::on_turns_lost(const std::vector<LostTurn>& turns, bool may_repeat, std::string_view why,
-                                     Orders& out) {
+void RespConversation::on_turns_lost(std::uint32_t shard, const std::vector<LostTurn>& turns, bool may_repeat,
+                                     std::string_view why, Orders& out) {
     count_done(out);
-    upstream_ = nullptr;
-    shared_ = misled_ = false;
-    if (reply_begun_) {  // there is no place left where an answer could stand
+    disembark(static_cast<std::uint16_t>(shard));
+    std::erase(wrong_, static_cast<std::uint16_t>(shard));
+    if (reply_begun_ && owed_[next_].shard == shard) {  // there is no place left where an answer could stand
         closing_ = true;
+        out.close(Left::broken);
         forget_server();
         out.hang_up();
         return;
@@ -128,19 +282,17 @@ void RespConversation::on_turns_lost(const std::vector<LostTurn>& turns, bool ma
     for (const LostTurn& turn : turns) {
         const std::size_t at = turn.ticket - first_ticket_;
         Owed& owed = owed_[at];
+        unit_errors_.erase(turn.ticket);
         if (!turn.sent || (owed.harmless && may_repeat)) {
-            owed.stage = Owed::Stage::again;
-            early_[turn.ticket] = turn.request;
+            ask_again(at, turn.request);
         } else {
             answer(at, owed.harmless ? Refusal::Reason::unavailable : Refusal::Reason::outcome_unknown, why);
         }
     }
     tell_answered(out);
-    if (busy()) {
-        out.open({Access::write, Affinity::shared, Replay::never});
-    } else {
-        identify(out);
-    }
+    if (!busy()) return upstream_ ? settle(out) : identify(out);
+    reroute();
+    board_missing(out);
 }
 
 }  // namespace breakwater::resp

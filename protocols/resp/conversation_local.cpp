@@ -185,7 +185,9 @@ RespConversation::Handled RespConversation::hello(Orders& out) {
         if (wanted != version_) version_before_ = version_;
         version_ = wanted;
         identify(out);
-        out.open({Access::read, Affinity::exclusive, Replay::freely});
+        lease_shard_ = any_shard();
+        opening_ = lease_shard_;
+        out.open({Access::read, Affinity::exclusive, Replay::freely, lease_shard_});
         return Handled::later;
     }
     version_before_.reset();
@@ -193,13 +195,16 @@ RespConversation::Handled RespConversation::hello(Orders& out) {
     std::string words;
     command(words, {"HELLO", wanted == Version::resp3 ? "3" : "2"});
     out.send_copy(words);
-    owe({.verb = Verb::hello, .harmless = true});
+    owe({.verb = Verb::hello, .to = is_cluster() ? Owed::To::hello : Owed::To::client, .harmless = true});
+    on_lease_ = is_cluster();
     return Handled::taken;
 }
 
 // As a new client, but for the connection.
 void RespConversation::reset(Orders& out) {
     if (upstream_) give_back(Left::dirty, out);
+    queue_.reset();
+    wrote_.clear();
     in_multi_ = watching_ = moved_in_multi_ = false;
     doomed_ = Doomed::no;
     name_.clear();

@@ -25,7 +25,7 @@ std::size_t RespConversation::hear(ByteView bytes, Orders& out) {
     std::size_t used = 0;
     while (used < bytes.size()) {
         if (raw_) return used + pass_raw(bytes.substr(used), out);
-        if (!upstream_) return used;
+        if (!upstream_ || !leased_) return used;
         if (next_ == owed_.size()) {
             out.fault("a reply that nobody asked for");
             return used;
@@ -37,6 +37,15 @@ std::size_t RespConversation::hear(ByteView bytes, Orders& out) {
             out.fault("a reply that is no RESP");
             return used;
         }
+        if (skip_ > 0 && scanned.status != ReplyScanner::Status::push) {
+            if (scanned.status == ReplyScanner::Status::more) return used;
+            if (part.starts_with('-')) unit_errors_.try_emplace(ticket_of(next_), part);
+            --skip_;
+            continue;
+        }
+        if (is_cluster() && scanned.status == ReplyScanner::Status::reply && !reply_begun_ &&
+            (redirected(part, out) || waits_on(part, out)))
+            return used;
         if (!take_reply(part, scanned.status == ReplyScanner::Status::push, out)) return used;
         if (scanned.status == ReplyScanner::Status::more) return used;
         const Owed owed = owed_[next_];
@@ -55,7 +64,7 @@ bool RespConversation::take_reply(ByteView bytes, bool push, Orders& out) {
         out.fault("a push that nobody asked for");
         return false;
     }
-    if (owed.to == Owed::To::us) {
+    if (owed.to == Owed::To::us || owed.to == Owed::To::hello) {
         constexpr std::size_t kLongest = 64 * 1024;
         kept_.append(bytes);
         if (kept_.size() > kLongest) out.fault("a reply that is too large");
@@ -72,6 +81,7 @@ void RespConversation::on_reply(const Owed& owed, ByteView bytes, Orders& out) {
         on_our_reply(owed);
         return settle(out);
     }
+    if (owed.to == Owed::To::hello) tell_hello(out);
     const bool failed = scanner_.type() == '-';
     switch (owed.verb) {
         case Verb::multi:
@@ -83,7 +93,7 @@ void RespConversation::on_reply(const Owed& owed, ByteView bytes, Orders& out) {
                 out.send("*2\r\n$6\r\nCLIENT\r\n$4\r\nINFO\r\n");
                 owe({.verb = Verb::select, .to = Owed::To::us, .harmless = true});
             }
-            if (in_multi_) watching_ = false;
+            if (in_multi_ || is_cluster()) watching_ = false;
             in_multi_ = moved_in_multi_ = false;
             break;
         case Verb::discard:
@@ -157,23 +167,31 @@ std::size_t RespConversation::pass_raw(ByteView bytes, Orders& out) {
 
 void RespConversation::on_opened(UpstreamState& upstream, Orders& out) {
     upstream_ = static_cast<RespUpstream*>(&upstream);
-    shared_ = false;
+    leased_ = true;
+    opening_.reset();
+    skip_ = 0;
     only_reads_ = !send_again(out);  // the engine keeps no copy of these
     answered_ = false;
 }
 
 void RespConversation::on_refused(const Refusal& refusal, Orders& out) {
-    refused_ = refusal_bytes(refusal, false);
-    if (!busy()) return;
-    for (std::size_t i = next_; i < owed_.size(); ++i) {  // what was to be sent again
-        if (owed_[i].stage == Owed::Stage::answered) continue;
-        owed_[i].stage = Owed::Stage::answered;
-        owed_[i].outcome = Outcome::endpoint_fault;
-        early_[ticket_of(i)] = refused_;
+    refused_shard_ = opening_.value_or(0);
+    opening_.reset();
+    if (is_cluster() && refusal.reason == Refusal::Reason::relocated) {
+        if (again_ > 0) go_on(out);
+        return;  // else what waits is handed over once more, and looks for its place anew
     }
-    refused_.clear();
+    const std::string bytes = refusal_bytes(refusal, is_cluster());
+    bool any = false;
+    for (std::size_t i = next_; i < owed_.size() && again_ > 0; ++i) {  // what was to be sent again
+        if (owed_[i].stage != Owed::Stage::again || owed_[i].shard != refused_shard_) continue;
+        answer_with(i, bytes, Outcome::endpoint_fault);
+        any = true;
+    }
+    if (!any) refused_ = bytes;
     tell_answered(out);
-    identify(out);
+    if (!busy()) return upstream_ ? settle(out) : identify(out);
+    board_missing(out);
 }
 
 Left RespConversation::left() const {
@@ -197,13 +215,19 @@ void RespConversation::give_back(Left left, Orders& out) {
 
 void RespConversation::forget_server() {
     upstream_ = nullptr;
-    shared_ = false;
+    shared_ = leased_ = false;
+    aboard_.clear();
+    wrong_.clear();
     first_ticket_ = ticket_of(owed_.size());
     owed_.clear();
     if (owed_.capacity() > 64) owed_.shrink_to_fit();
     next_ = 0;
     early_.clear();
-    misled_ = false;
+    unit_errors_.clear();
+    groups_.clear();
+    again_ = skip_ = 0;
+    pause_due_ = paused_ = on_lease_ = false;
+    asked_alone_.clear();
     scanner_ = {};
     kept_.clear();
     raw_ = alone_ = blind_ = returning_ = in_multi_ = watching_ = moved_in_multi_ = blocking_ = false;
@@ -213,6 +237,15 @@ void RespConversation::forget_server() {
 // ---------------------------------------------------------------------------------------------------- losses
 
 Conversation::AfterLoss RespConversation::on_upstream_lost(bool may_retry, std::string_view why, Orders& out) {
+    if (is_cluster() && leased_ && !on_lease_ && !raw_) {  // it only watched; what is owed, is owed by others
+        if (watching_) doomed_ = queue_ ? Doomed::unwatched : Doomed::watch;
+        queue_.reset();
+        watching_ = leased_ = false;
+        if (!shared_) upstream_ = nullptr;
+        if (!busy()) upstream_ ? settle(out) : identify(out);
+        return AfterLoss::told;
+    }
+    if (shared_) out.close(Left::broken);
     if (may_retry) {
         tail_ = {};
         progress_ = {};
@@ -256,7 +289,7 @@ void RespConversation::answer_lost(std::string_view why, Orders& out) {
 
 // The server works on, or hangs; whoever asks it next must not have the late answer.
 void RespConversation::on_deadline(Orders& out) {
-    if (!upstream_ || !busy() || raw_) return;
+    if (!busy() || raw_) return;
     if (reply_begun_) {
         closing_ = true;
         out.hang_up();

@@ -24,6 +24,18 @@ IdentityRef RespDatabase::identity(const std::string& client_user, std::uint32_t
     return fresh;
 }
 
+Login RespDatabase::own_login() const {
+    Login login;
+    login.user = options_.upstream_user.value_or("default");
+    login.password = options_.upstream_password;
+    if (login.password || options_.users.empty()) return login;
+    const auto known = options_.users.find(login.user);
+    const auto& [user, password] = known == options_.users.end() ? *options_.users.begin() : *known;
+    login.user = user;
+    login.password = password;
+    return login;
+}
+
 bool RespDatabase::password_fits(ByteView user, ByteView password) const {
     const auto known = options_.users.find(user);
     // In constant time, whether or not there is such a user.

@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "protocols/core/orders.hpp"
+#include "protocols/resp/cluster.hpp"
 #include "protocols/resp/commands.hpp"
 #include "protocols/resp/greeting.hpp"
 #include "protocols/resp/request.hpp"
@@ -19,8 +20,10 @@ namespace breakwater::resp {
 enum class ClientAuth : std::uint8_t { trust, password };
 
 struct Options {
-    std::string database;     // configured name
-    std::string master_name;  // by which Sentinels know it; empty: it is asked directly
+    std::string database;      // configured name
+    std::string master_name;   // by which Sentinels know it; empty: it is asked directly
+    bool cluster = false;      // several servers, each with a part of the data, that are to look like one
+    bool split_writes = true;  // of a cluster: MSET and DEL over several of its parts, each part by itself
     ClientAuth auth = ClientAuth::trust;
     Tls upstream_tls = Tls::disable;
     bool server_commands = false;  // SHUTDOWN, REPLICAOF and the like are passed on
@@ -44,11 +47,23 @@ class RespDatabase {
     const Options& options() const { return options_; }
     IdentityRef identity(const std::string& client_user, std::uint32_t database, Version version);
     // A server that is no primary is not the end of it: there is another one.
-    bool finds_primary() const { return !options_.master_name.empty(); }
+    bool finds_primary() const { return !options_.master_name.empty() || options_.cluster; }
+    bool is_cluster() const { return options_.cluster; }
+    // Null until the cluster is known.
+    SlotMap* slots() const { return slots_.get(); }
+    void on_located(const Located& located) {
+        if (options_.cluster && !located.shards.empty()) slots_ = std::make_unique<SlotMap>(located);
+    }
+    // As whom we ask the nodes of a cluster, whoever the clients are.
+    Login own_login() const;
     bool password_fits(ByteView user, ByteView password) const;
 
     const CommandTable* table() const { return table_.get(); }
     void learn(std::shared_ptr<const CommandTable> table) { table_ = std::move(table); }
+    void inherit(const RespDatabase& former) {
+        table_ = former.table_;
+        databases_ = former.databases_;
+    }
 
     // Databases that a SELECT has reached: the next client's SELECT need not ask.
     bool selectable(std::uint32_t database) const { return database < databases_; }
@@ -60,6 +75,7 @@ class RespDatabase {
     Options options_;
     std::shared_ptr<const CommandTable> table_;
     std::uint32_t databases_ = 1;
+    std::unique_ptr<SlotMap> slots_;
     std::unordered_map<std::string, std::weak_ptr<const RespIdentity>> identities_;
 };
 

@@ -13,15 +13,14 @@ UpstreamState::ServerRole role_of(const Value& reply) {
     return UpstreamState::ServerRole::unknown;
 }
 
-// A default user's AUTH has one argument in every version.
+bool is(const Value& reply, ByteView text) { return reply.type == '+' && reply.text == text; }
+
+}  // namespace
+
 std::vector<ByteView> auth_words(const Login& login) {
     if (login.user.empty() || login.user == "default") return {"AUTH", *login.password};
     return {"AUTH", login.user, *login.password};
 }
-
-bool is(const Value& reply, ByteView text) { return reply.type == '+' && reply.text == text; }
-
-}  // namespace
 
 // HELLO and SELECT come after everything that is read in RESP2.
 void LoginErrand::say_state(Step& step) {

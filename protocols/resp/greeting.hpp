@@ -14,6 +14,9 @@
 
 namespace breakwater::resp {
 
+// A default user's has one argument in every version. There is a password.
+std::vector<ByteView> auth_words(const Login& login);
+
 // What the login has in common with the way back to it.
 class LoginErrand : public Dialogue {
   protected:

@@ -53,11 +53,18 @@ IdentityRef Redis::renew(const Identity& old) {
 
 ErrandPtr Redis::locate(std::shared_ptr<Located> into) {
     const Options& options = database_->options();
+    if (options.cluster)
+        return std::make_unique<ClusterErrand>(database_->own_login(), options.upstream_tls, std::move(into));
     return std::make_unique<LocateErrand>(options.master_name, options.upstream_tls, std::move(into));
 }
 
 ErrandPtr Redis::hearken(std::function<void()> on_change) {
+    if (database_->is_cluster()) return nullptr;  // its nodes tell nobody of their own accord
     return std::make_unique<HearkenErrand>(database_->options().upstream_tls, std::move(on_change));
+}
+
+std::optional<Located> Redis::agree(const Poll& poll, const Located& known) {
+    return database_->is_cluster() ? merge_views(poll) : elect(poll, known);
 }
 
 }  // namespace breakwater::resp

@@ -21,6 +21,9 @@ class Redis final : public Protocol {
     IdentityRef renew(const Identity& old) override;
     ErrandPtr locate(std::shared_ptr<Located> into) override;
     ErrandPtr hearken(std::function<void()> on_change) override;
+    std::optional<Located> agree(const Poll& poll, const Located& known) override;
+    void on_located(const Located& located) override { database_->on_located(located); }
+    void inherit(Protocol& former) override { database_->inherit(*static_cast<Redis&>(former).database_); }
 
   private:
     std::shared_ptr<RespDatabase> database_;

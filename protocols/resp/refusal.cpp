@@ -13,6 +13,7 @@ std::string text_of(const Refusal& refusal, bool cluster) {
     const std::string why = fmt::format("breakwater: {}: {}", refusal.database, refusal.why);
     switch (refusal.reason) {
         case Reason::unavailable:
+        case Reason::relocated:
         case Reason::draining:
             return (cluster ? "CLUSTERDOWN " : "LOADING ") + why;
         case Reason::outcome_unknown:

@@ -23,6 +23,11 @@ constexpr std::size_t kMostReplicas = 64;  // of one master: more than anybody h
 
 }  // namespace
 
+Located::Shard& LocateErrand::shard() const {
+    into_->shards.resize(1);
+    return into_->shards.front();
+}
+
 void LocateErrand::begin(Step& step) {
     if (tls_ == Tls::disable) return talk(step);
     step.status = Status::start_tls;
@@ -40,15 +45,15 @@ void LocateErrand::on_reply(int topic, const Value& reply, Step& step) {
             return fail(step, FaultKind::misconfigured, fmt::format("the Sentinel knows no master named {}", name_));
         const auto server = server_of(reply.items[0].text, reply.items[1].text);
         if (!server) return fail(step, FaultKind::protocol, "the Sentinel names an address that is none");
-        into_->primary = *server;
+        shard().primary = *server;
         return;
     }
     for (const Value& row : reply.items) {
         const Value *host = row.find("ip"), *port = row.find("port");
-        if (!host || !port || into_->replicas.size() == kMostReplicas) continue;
-        if (auto server = server_of(host->text, port->text)) into_->replicas.push_back(std::move(*server));
+        if (!host || !port || shard().replicas.size() == kMostReplicas) continue;
+        if (auto server = server_of(host->text, port->text)) shard().replicas.push_back(std::move(*server));
     }
-    std::sort(into_->replicas.begin(), into_->replicas.end(),
+    std::sort(shard().replicas.begin(), shard().replicas.end(),
               [](const auto& a, const auto& b) { return std::tie(a.host, a.port) < std::tie(b.host, b.port); });
 }
 
@@ -70,6 +75,34 @@ std::size_t HearkenErrand::hear(ByteView bytes, Step& step) {
     }
     on_change_();
     return bytes.size();
+}
+
+std::optional<Located> elect(const Poll& poll, const Located& known) {
+    const auto primary_of = [](const Located& located) {
+        return located.shards.empty() ? Located::Server{} : located.shards.front().primary;
+    };
+    const Located* best = nullptr;
+    std::ptrdiff_t most = 0;
+    for (const Located& one : poll.said) {
+        const auto votes = std::count_if(poll.said.begin(), poll.said.end(),
+                                         [&](const Located& other) { return primary_of(other) == primary_of(one); });
+        if (votes < most || (votes == most && primary_of(one) != primary_of(known))) continue;
+        most = votes;
+        best = &one;
+    }
+    if (!best || best->shards.empty()) return std::nullopt;
+    if (poll.silent > 0 && static_cast<std::size_t>(most) * 2 <= poll.asked) return std::nullopt;
+    if (poll.silent > 0 && primary_of(*best) == primary_of(known)) return std::nullopt;  // for their replicas' sake
+    // Their lists of replicas may differ for a while: whoever one of them has heard of may be asked.
+    Located found = *best;
+    auto& replicas = found.shards.front().replicas;
+    for (const Located& one : poll.said) {
+        if (primary_of(one) != primary_of(found)) continue;
+        for (const auto& replica : one.shards.front().replicas)
+            if (std::find(replicas.begin(), replicas.end(), replica) == replicas.end()) replicas.push_back(replica);
+    }
+    std::erase(replicas, found.shards.front().primary);
+    return found;
 }
 
 }  // namespace breakwater::resp

@@ -29,10 +29,14 @@ class LocateErrand final : public Dialogue {
   private:
     void talk(Step& step);
     void on_reply(int topic, const Value& reply, Step& step) override;
+    Located::Shard& shard() const;
     const std::string name_;
     Tls tls_;
     const std::shared_ptr<Located> into_;
 };
+
+// What most of them say; what is known already wins a tie. Nothing: none of them knows, or too few have spoken.
+std::optional<Located> elect(const Poll& poll, const Located& known);
 
 // Never done: hears of changes for as long as the connection lasts.
 class HearkenErrand final : public Errand {

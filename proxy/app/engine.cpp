@@ -45,11 +45,20 @@ void raise_descriptor_limit() {
     }
 }
 
-// What is configured, or, where that only knows where the servers are, what was found: the primary first.
-std::vector<topology::EndpointSettings> servers_of(const Plan& plan, const Located& located) {
-    if (!plan.discovers) return plan.endpoints;
-    std::vector<topology::EndpointSettings> servers;
-    const auto add = [&](const Located::Server& server) {
+struct Server {
+    topology::EndpointSettings settings;
+    topology::Role ruled = topology::Role::unknown;
+    bool down = false;
+};
+
+// By shard: what is configured, or, where that only knows where the servers are, what was found, the primary first.
+std::vector<std::vector<Server>> servers_of(const Plan& plan, const Located& located) {
+    std::vector<std::vector<Server>> shards(1);
+    if (!plan.discovers) {
+        for (const auto& settings : plan.endpoints) shards[0].push_back({settings, topology::Role::unknown, false});
+        return shards;
+    }
+    const auto at = [&](const Located::Server& server, topology::Role ruled) {
         topology::EndpointSettings settings = plan.endpoints.front();
         // A certificate is for the name that was configured, if one was; else for what we connect to.
         if (settings.target.server_name == settings.target.host) settings.target.server_name = server.host;
@@ -59,11 +68,15 @@ std::vector<topology::EndpointSettings> servers_of(const Plan& plan, const Locat
         settings.address = endpoint.address();
         settings.zone.clear();
         settings.fixed_role = topology::Role::unknown;
-        servers.push_back(std::move(settings));
+        return Server{std::move(settings), ruled, server.down};
     };
-    if (located.primary.port != 0) add(located.primary);
-    for (const auto& replica : located.replicas) add(replica);
-    return servers;
+    shards.resize(std::max<std::size_t>(1, located.shards.size()));
+    for (std::size_t i = 0; i < located.shards.size(); ++i) {
+        const Located::Shard& shard = located.shards[i];
+        if (shard.primary.port != 0) shards[i].push_back(at(shard.primary, topology::Role::primary));
+        for (const auto& replica : shard.replicas) shards[i].push_back(at(replica, topology::Role::replica));
+    }
+    return shards;
 }
 
 }  // namespace
@@ -181,51 +194,62 @@ void EngineImpl::change(Served& served, const config::Database& database, const 
     served.shared->hold.set_limits(plan.hold);
     // Endpoints that stay keep their breaker, counters and role.
     std::vector<topology::EndpointRef> endpoints;
-    for (const topology::EndpointSettings& settings : servers_of(plan, served.located)) {
-        const auto known = std::find_if(served.endpoints.begin(), served.endpoints.end(),
-                                        [&](const auto& e) { return e->address() == settings.address; });
-        if (known != served.endpoints.end()) {
-            (*known)->change(settings);
-            endpoints.push_back(*known);
-            continue;
+    session::Settings settings = plan.session;
+    const pool::PoolSettings pool_settings = *plan.session.shards.front();
+    settings.shards.clear();
+    for (const std::vector<Server>& servers : servers_of(plan, served.located)) {
+        auto pool = std::make_shared<pool::PoolSettings>(pool_settings);
+        for (const Server& server : servers) {
+            const auto known = std::find_if(served.endpoints.begin(), served.endpoints.end(),
+                                            [&](const auto& e) { return e->address() == server.settings.address; });
+            topology::EndpointRef endpoint = known == served.endpoints.end() ? nullptr : *known;
+            if (endpoint) {
+                endpoint->change(server.settings);
+            } else {
+                endpoint = std::make_shared<topology::Endpoint>(server.settings, ++seed_);
+                endpoint->on_change([this, name = plan.name, raw = endpoint.get()] { on_endpoint_change(name, raw); });
+            }
+            // One that Sentinels hold to be no primary may think otherwise, cut off from them; a cluster's node that
+            // is there knows, and says who is.
+            const bool given_up = server.ruled == topology::Role::replica && (server.down || !plan.sharded);
+            endpoint->rule(server.ruled,
+                           given_up ? topology::Endpoint::Rest::given_up : topology::Endpoint::Rest::may_end);
+            endpoints.push_back(endpoint);
+            pool->endpoints.push_back(std::move(endpoint));
         }
-        auto endpoint = std::make_shared<topology::Endpoint>(settings, ++seed_);
-        if (plan.discovers) endpoint->rule(endpoints.empty() ? topology::Role::primary : topology::Role::replica);
-        endpoint->on_change([this, name = plan.name, raw = endpoint.get()] { on_endpoint_change(name, raw); });
-        endpoints.push_back(std::move(endpoint));
+        pool->any_role = !plan.discovers && pool->endpoints.size() == 1;
+        pool->gone = pool->endpoints.empty() && !served.located.shards.empty();
+        pool->epoch = served.epoch;
+        pool->layout = plan.sharded ? served.layout : 0;
+        settings.shards.push_back(std::move(pool));
     }
-    for (const auto& endpoint : endpoints)
-        endpoint->rule(!plan.discovers                 ? topology::Role::unknown
-                       : endpoint == endpoints.front() ? topology::Role::primary
-                                                       : topology::Role::replica);
     for (const auto& endpoint : served.endpoints) {
         if (std::find(endpoints.begin(), endpoints.end(), endpoint) != endpoints.end()) continue;
         endpoint->on_change(nullptr);
-        if (plan.discovers) endpoint->rule(topology::Role::replica);  // what is connected to it serves no more
+        if (plan.discovers)  // what is connected to it serves no more
+            endpoint->rule(topology::Role::replica, topology::Endpoint::Rest::given_up);
     }
-    served.endpoints = endpoints;
+    served.endpoints = std::move(endpoints);
     served.files.clear();
     for (const config::NamedFile& file : config::files_of(database)) {
         served.files.emplace_back(file.path);
         served.files.back().poll();
     }
-    session::Settings settings = plan.session;
-    auto pool = std::make_shared<pool::PoolSettings>(*plan.session.pool);
-    pool->any_role = served.any_role();
-    pool->endpoints = std::move(endpoints);
-    pool->epoch = served.epoch;
-    settings.pool = std::move(pool);
     for (std::size_t i = 0; i < workers_.size(); ++i) {
         on_worker(
             i,
             [this, &served, settings, make = plan.protocol, name = plan.name, i, conversations](PerWorker& self) {
                 auto& slot = self.databases[name];
-                if (slot) return slot->change(conversations == Conversations::anew ? make() : nullptr, settings);
+                if (slot) {
+                    slot->change(conversations == Conversations::anew ? make() : nullptr, settings);
+                    return slot->protocol().on_located(served.located);
+                }
                 slot = std::make_unique<session::Database>(served.shared, make(), settings, self.worker.reactor(),
                                                            *resolver_, i,
                                                            [this](std::size_t to, std::function<void()> letter) {
                                                                workers_[to]->worker.post(std::move(letter));
                                                            });
+                slot->look = [this, shared = served.shared.get(), name] { look(*shared, name); };
                 served.stats[i] = &slot->stats();
             },
             true);
@@ -265,6 +289,7 @@ void EngineImpl::discover(Served& served) {
             served.scout = std::make_unique<topology::Scout>(
                 self.worker.reactor(), *resolver_, served.plan.endpoints,
                 [&self, name]() -> Protocol* { return &self.databases.at(name)->protocol(); }, ++seed_,
+                served.plan.sharded,
                 [this, name, scout = served.scouting](Located located) {
                     on_control([this, name, scout, located = std::move(located)] { relocate(name, scout, located); });
                 });
@@ -273,11 +298,23 @@ void EngineImpl::discover(Served& served) {
         true);
 }
 
+// Thousands may notice at once: one letter is enough until it is read.
+void EngineImpl::look(session::Shared& shared, const std::string& database) {
+    if (shared.looking.exchange(true)) return;
+    workers_.front()->worker.post([this, database] {
+        const auto served = served_.find(database);
+        if (served == served_.end()) return;
+        served->second->shared->looking = false;
+        if (served->second->scout) served->second->scout->look();
+    });
+}
+
 void EngineImpl::relocate(const std::string& database, std::uint64_t scout, const Located& located) {
     const auto found = served_.find(database);
     if (found == served_.end() || found->second->scouting != scout || found->second->located == located) return;
     Served& served = *found->second;
     served.located = located;
+    ++served.layout;
     change(served, config::Database(served.config), Plan(served.plan), false, Conversations::go_on);
     watch(served);
     for (std::size_t i = 0; i < workers_.size(); ++i)

@@ -66,7 +66,7 @@ class EngineImpl final : public admin::Engine {
         std::vector<std::unique_ptr<topology::Watcher>> watchers;  // made and ended on the first worker
         std::vector<session::Stats*> stats;                        // one for each worker
         std::vector<config::SecretFile> files;
-        std::uint64_t epoch = 0;
+        std::uint64_t epoch = 0, layout = 0;
         Plan plan;                               // in force
         std::unique_ptr<topology::Scout> scout;  // where it discovers its servers; lives on the first worker
         std::uint64_t scouting = 0;              // which scout's word counts
@@ -85,6 +85,7 @@ class EngineImpl final : public admin::Engine {
     std::vector<std::unique_ptr<Listener>> take_over(const config::Database& database);
     void watch(Served& served);  // those that are not watched yet; and no others any more
     void discover(Served& served);
+    void look(session::Shared& shared, const std::string& database);
     void relocate(const std::string& database, std::uint64_t scout, const Located& located);
     void on_endpoint_change(const std::string& database, const topology::Endpoint* endpoint);
     void on_client(const std::string& database, std::shared_ptr<session::Shared> shared, int fd, bool unix_socket);

@@ -107,6 +107,7 @@ std::function<std::unique_ptr<Protocol>()> redis_for(const config::Database& dat
     resp::Options options;
     options.database = database.name;
     options.master_name = database.master_name;
+    options.cluster = database.mode == config::Mode::cluster;
     options.server_commands = database.client.server_commands == config::ServerCommands::allow;
     options.auth =
         database.client.auth == config::ClientAuth::trust ? resp::ClientAuth::trust : resp::ClientAuth::password;
@@ -180,7 +181,7 @@ Plan plan_for(const config::Database& database, const std::string& key) {
     pool->queue_timeout = database.pool.queue_timeout;
     pool->hold_timeout = r.hold.timeout;
     pool->database = database.name;
-    plan.session.pool = std::move(pool);
+    plan.session.shards = {std::move(pool)};
     const ServerTls client_tls = server_tls(database.client.tls, key + ".client.tls", redis ? "" : "postgresql");
     plan.session.tls = client_tls.context;
     plan.session.max_connections = database.client.max_connections;
@@ -189,7 +190,8 @@ Plan plan_for(const config::Database& database, const std::string& key) {
     plan.session.retry_attempts = r.retry.attempts;
     plan.hold = {.max_waiting = r.hold.max_waiting, .max_bytes = r.hold.max_bytes};
 
-    plan.discovers = redis && database.mode == config::Mode::sentinel;
+    plan.discovers = redis && (database.mode == config::Mode::sentinel || database.mode == config::Mode::cluster);
+    plan.sharded = plan.session.spread = redis && database.mode == config::Mode::cluster;
     plan.protocol = redis ? redis_for(database, key, client_tls) : postgres_for(database, key, client_tls);
     return plan;
 }

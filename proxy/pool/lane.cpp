@@ -44,8 +44,8 @@ void Lane::leave(Rider& rider) {
 
 void Lane::forget(Rider& rider) { std::erase(wanting_room_, &rider); }
 
-void Lane::take_turn(Rider& rider, std::uint32_t ticket, ByteView request) {
-    turns_.push_back({&rider, ticket, static_cast<std::uint32_t>(request.size())});
+void Lane::take_turn(Rider& rider, std::uint32_t ticket, ByteView request, std::uint32_t replies) {
+    turns_.push_back({&rider, ticket, static_cast<std::uint32_t>(request.size()), replies});
     ++rider.turns_;
     bytes_.append(request);
     if (flush_due_) {
@@ -143,13 +143,18 @@ ByteView Lane::deal_out(ByteView bytes) {
                       .request = ByteView(bytes_).substr(answered_, front.size),
                       .bytes = bytes.substr(0, cut.used),
                       .begins = !begun_,
-                      .ends = cut.ends};
-            if (cut.ends) --front.rider->turns_;
+                      .ends = cut.ends,
+                      .left = front.replies - 1};
+            if (cut.ends && turn.left == 0) --front.rider->turns_;
             front.rider->on_turn(turn);
         }
         bytes.remove_prefix(cut.used);
         begun_ = !cut.ends && (begun_ || cut.used > 0);
         if (!cut.ends) break;
+        if (front.replies > 1) {
+            --turns_.front().replies;
+            continue;
+        }
         turns_.pop_front();
         answered_ += front.size;
     }

@@ -18,9 +18,12 @@ namespace breakwater::pool {
 
 class Lane;
 
-// Somebody with a seat in a lane. It may have many turns there.
+// A seat in a lane. It may have many turns there.
 class Rider {
   public:
+    Rider() = default;
+    Rider(const Rider&) = delete;
+    Rider& operator=(const Rider&) = delete;
     virtual void on_turn(const Turn& turn) = 0;  // of the reply to one of its requests
     virtual void on_turns_end() = 0;             // no more for now: the bytes are gone after this
     virtual void on_lane_lost(const Upstream& upstream, const std::vector<LostTurn>& turns, const std::string& why) = 0;
@@ -44,7 +47,7 @@ class Lane final : public Holder, public net::Late {
 
     void board(Rider& rider);
     [[gnu::hot]] void leave(Rider& rider);  // what it asked and was not answered yet is read and dropped
-    [[gnu::hot]] void take_turn(Rider& rider, std::uint32_t ticket, ByteView request);
+    [[gnu::hot]] void take_turn(Rider& rider, std::uint32_t ticket, ByteView request, std::uint32_t replies = 1);
 
     // A server that does not keep up: who wants to ask more waits until it has answered some.
     bool room() const { return waiting_bytes() < kMostBytes && turns_.size() < kMostTurns; }
@@ -55,6 +58,7 @@ class Lane final : public Holder, public net::Late {
     [[gnu::hot]] void on_turn_end() override;  // of the loop
 
     Upstream& upstream() { return upstream_; }
+    Pool& pool() { return pool_; }
     bool empty() const { return seated_.empty() && turns_.empty(); }
     net::TimePoint empty_since() const { return empty_since_; }
     void retire();     // nobody boards any more: its end is when it is empty
@@ -67,7 +71,7 @@ class Lane final : public Holder, public net::Late {
   private:
     struct Place {
         Rider* rider = nullptr;  // null: gone, the answer is for nobody
-        std::uint32_t ticket = 0, size = 0;
+        std::uint32_t ticket = 0, size = 0, replies = 1;
     };
     std::size_t waiting_bytes() const { return bytes_.size() - answered_; }
     void flush();

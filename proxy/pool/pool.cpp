@@ -3,6 +3,7 @@
 #include "proxy/pool/pool.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace breakwater::pool {
 
@@ -157,6 +158,7 @@ void Pool::schedule_pump() {
 }
 
 void Pool::pump() {
+    if (settings_->gone || std::exchange(spread_anew_, false)) relocate_all();
     update_holds();
     while (!waiters_.empty() && allowance() > 0) {
         if (seat_waiters()) continue;

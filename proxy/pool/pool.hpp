@@ -36,6 +36,9 @@ struct PoolSettings {
     std::vector<topology::EndpointRef> endpoints;
     std::uint64_t epoch = 0;  // rises when upstreams made earlier must not be used any more (endpoints, credentials)
     bool any_role = false;    // the one endpoint is what its owner asked for, replica or not
+    // Of a shard: it is no more; and how often the data were spread anew, since what is wanted may be elsewhere.
+    bool gone = false;
+    std::uint64_t layout = 0;
     bool one_to_one = false;  // a connection of one client alone (replication): closed, never pooled
 };
 using SettingsRef = std::shared_ptr<const PoolSettings>;
@@ -57,16 +60,17 @@ struct PoolShared : std::enable_shared_from_this<PoolShared> {
 
 // Somebody who wants an upstream, or a seat in a lane. Lives in its pool's queue until it has what it wants or is
 // refused; forget() takes it out.
-class Waiter : public Holder, public Rider {
+class Waiter : public Holder {
   public:
     virtual void on_lease(Upstream& upstream) = 0;
-    virtual void on_lane(Lane& lane) = 0;
+    virtual void on_lane(Lane& lane) = 0;  // who is told takes a seat at once
     virtual void on_refusal(const Refusal& refusal) = 0;
     virtual std::size_t held_bytes() const = 0;
 
   protected:
-    ~Waiter() override = default;
+    virtual ~Waiter() = default;
     // What follows is another request: it may wait as long as any. One that is sent again has waited already.
+    bool queued() const { return place_.has_value(); }
     void renew_patience() { spent_held_ = spent_queued_ = {}; }
 
   private:
@@ -113,7 +117,7 @@ class Pool {
     // An idle upstream at once, or nullptr and `waiter` queues (or was refused already: see its callbacks, never called
     // from inside).
     [[gnu::hot]] Upstream* acquire(Waiter& waiter, const Upstream* liked);
-    // The same for a seat in a lane; to leave, tell the lane. One lane serves all of them, as long as it lives.
+    // The same for a lane to take a seat in. One lane serves all of them, as long as it lives.
     [[gnu::hot]] Lane* board(Waiter& waiter);
     // Its server does not keep up: who may want to ask more of it had better wait (Lane::wait_for_room).
     Lane* crowded_lane() const {
@@ -138,7 +142,7 @@ class Pool {
     bool unused() const {
         return users_ == 0 && waiters_.empty() && all_.empty() && dials_.empty() && errands_.empty();
     }
-    bool was_held(const Waiter& waiter) const { return waiter.was_held_; }
+    static bool was_held(const Waiter& waiter) { return waiter.was_held_; }
 
     const IdentityRef& identity() const { return identity_; }
     std::size_t size() const { return all_.size(); }
@@ -191,7 +195,8 @@ class Pool {
     void dequeue(Waiter& waiter);
     [[gnu::cold]] void refuse(Waiter& waiter, Refusal refusal);
     [[gnu::cold]] void refuse_all(const Refusal& refusal);
-    void publish();  // the longest waiter's ticket, for the other workers
+    [[gnu::cold]] void relocate_all();  // those who wait now: they may come back
+    void publish();                     // the longest waiter's ticket, for the other workers
     std::uint64_t oldest_ticket() const;
     static std::optional<std::size_t> older_elsewhere(const PoolShared& shared, std::size_t worker,
                                                       std::uint64_t ticket);
@@ -219,7 +224,7 @@ class Pool {
     std::uint32_t users_ = 0;
     std::size_t held_here_ = 0;  // of waiters_
     TimePoint last_search_{};
-    bool pump_scheduled_ = false;
+    bool pump_scheduled_ = false, spread_anew_ = false;
     bool paced_ = false;           // after an outage, until the queue is empty again
     resilience::Release release_;  // one canary, then 2, 4, 8, ...
     net::Timer pace_;

@@ -125,6 +125,15 @@ void Pool::refuse_all(const Refusal& refusal) {
     publish();
 }
 
+void Pool::relocate_all() {
+    const std::vector<Waiter*> waiting(waiters_.begin(), waiters_.end());
+    for (Waiter* waiter : waiting) {
+        if (!waiter->place_) continue;
+        refuse(*waiter, {Refusal::Reason::relocated, settings_->database, "the data are spread anew", {}});
+    }
+    publish();
+}
+
 TimePoint Pool::oldest_hold() const {
     for (const Waiter* waiter : waiters_)
         if (waiter->held_) return waiter->since_;
@@ -135,7 +144,7 @@ void Pool::on_endpoint_change() {
     // Others hold that server to be no primary any more: what is asked of it may be answered, and forgotten with it; or
     // never be answered, if it hangs. Who is on it hears of the end at once.
     for (const auto& [upstream, owned] : all_)
-        if (upstream->endpoint->ruled_out()) ::shutdown(upstream->stream.fd(), SHUT_RDWR);
+        if (upstream->endpoint->given_up()) ::shutdown(upstream->stream.fd(), SHUT_RDWR);
     if (lane_ && !serves(*lane_->upstream().endpoint)) lane_->turn_away();
     if (!pick_endpoint()) {
         paced_ = true;

@@ -13,10 +13,7 @@ Lane* Pool::board(Waiter& waiter) {
         Lane* lane = usable_lane();
         if (!lane && waiters_.empty() && shared_->waiting.load(std::memory_order_relaxed) == 0)
             if (Upstream* upstream = take_idle(nullptr)) lane = &make_lane(*upstream);
-        if (lane) {
-            lane->board(waiter);
-            return lane;
-        }
+        if (lane) return lane;
     }
     queue(waiter, true);
     return nullptr;
@@ -55,7 +52,6 @@ bool Pool::seat_waiters() {
         Waiter& waiter = **it++;
         if (!waiter.wants_lane_) continue;
         served_at_last(waiter, lane->upstream());
-        lane->board(waiter);
         waiter.on_lane(*lane);  // may do anything to the queue
         return true;
     }

@@ -192,6 +192,8 @@ void Pool::close_idle() {
 
 void Pool::change(SettingsRef settings, IdentityRef renewed) {
     const bool new_epoch = settings->epoch != settings_->epoch;
+    // They look for their place anew once it is known here.
+    spread_anew_ = spread_anew_ || (settings->layout != settings_->layout && held_here_ > 0);
     settings_ = std::move(settings);
     if (renewed) identity_ = std::move(renewed);
     if (new_epoch) close_idle();

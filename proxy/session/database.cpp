@@ -21,10 +21,18 @@ Database::Database(std::shared_ptr<Shared> shared, std::unique_ptr<Protocol> pro
                    },
                .hold_expired = [this] { Stats::bump(stats_.hold_expired); }} {}
 
-pool::Pool& Database::pool_for(const IdentityRef& identity) {
-    auto& slot = pools_[identity->key];
+// Of a shard that is not known: any will do, since its server says who is asked instead.
+const pool::SettingsRef& Database::settings_of(std::uint32_t shard) const {
+    if (shard < settings_.shards.size()) return settings_.shards[shard];
+    return settings_.shards.front();
+}
+
+pool::Pool& Database::pool_for(const IdentityRef& identity, std::uint32_t shard) {
+    if (shard >= settings_.shards.size()) shard = 0;
+    auto& slot = pools_[{identity->key, shard}];
     if (!slot) {
-        slot = std::make_unique<pool::Pool>(context_, settings_.pool, identity, shared_->pool_of(identity->key));
+        const std::string key = shard == 0 ? identity->key : identity->key + "\n#" + std::to_string(shard);
+        slot = std::make_unique<pool::Pool>(context_, settings_of(shard), identity, shared_->pool_of(key));
     }
     return *slot;
 }
@@ -32,11 +40,12 @@ pool::Pool& Database::pool_for(const IdentityRef& identity) {
 void Database::change(std::unique_ptr<Protocol> protocol, Settings settings) {
     settings_ = std::move(settings);
     if (protocol) {
+        protocol->inherit(*protocol_);
         former_.push_back(std::move(protocol_));
         protocol_ = std::move(protocol);
         context_.protocol = protocol_.get();
     }
-    for (auto& [key, pool] : pools_) pool->change(settings_.pool, protocol_->renew(*pool->identity()));
+    for (auto& [place, pool] : pools_) pool->change(settings_of(place.shard), protocol_->renew(*pool->identity()));
 }
 
 void Database::on_endpoint_change() {
@@ -46,7 +55,8 @@ void Database::on_endpoint_change() {
 void Database::housekeep() {
     note_holds();
     if (context_.worker == 0)
-        for (const auto& endpoint : settings_.pool->endpoints) endpoint->tick(context_.reactor.now());
+        for (const auto& shard : settings_.shards)
+            for (const auto& endpoint : shard->endpoints) endpoint->tick(context_.reactor.now());
     for (auto it = pools_.begin(); it != pools_.end();) {
         it->second->housekeep();
         // A pool nobody uses goes, so that identities that come once (a replication client) leave nothing behind.

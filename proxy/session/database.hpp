@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "proxy/net/stream.hpp"
 #include "proxy/pool/pool.hpp"
@@ -51,8 +52,9 @@ struct alignas(64) Stats {
 };
 
 struct Settings {
-    pool::SettingsRef pool;
-    net::SslContextPtr tls;  // for clients; null: not offered
+    std::vector<pool::SettingsRef> shards;  // by number; one, unless the data are spread
+    bool spread = false;                    // over more than one, as a rule
+    net::SslContextPtr tls;                 // for clients; null: not offered
     std::uint32_t max_connections = 10000;
     Duration idle_timeout{0};
     Duration login_timeout = std::chrono::seconds(60);
@@ -67,7 +69,8 @@ struct Shared {
     resilience::HoldQueue hold;
     std::atomic<std::uint32_t> clients{0};
     std::atomic<std::uint64_t> clients_total{0};
-    std::mutex mutex;  // of the table: taken when a worker sees an identity for the first time
+    std::atomic<bool> looking{false};  // a letter that asks where the servers are is on its way
+    std::mutex mutex;                  // of the table: taken when a worker sees an identity for the first time
     std::map<std::string, std::weak_ptr<pool::PoolShared>> pools;
     std::size_t workers = 1;
     std::shared_ptr<pool::PoolShared> pool_of(const std::string& key) {
@@ -86,7 +89,7 @@ class Database {
              net::Reactor& reactor, net::Resolver& resolver, std::size_t worker,
              std::function<void(std::size_t, std::function<void()>)> post);
 
-    pool::Pool& pool_for(const IdentityRef& identity);
+    pool::Pool& pool_for(const IdentityRef& identity, std::uint32_t shard);
     void change(std::unique_ptr<Protocol> protocol, Settings settings);
     void on_endpoint_change();
     void housekeep();
@@ -95,11 +98,12 @@ class Database {
     const std::string& name() const { return shared_->name; }
     Protocol& protocol() { return *protocol_; }
     const Settings& settings() const { return settings_; }
+    Duration hold_timeout() const { return settings_.shards.front()->hold_timeout; }
+    std::function<void()> look;  // servers are not where they were said to be; called as often as anybody notices
     Shared& shared() { return *shared_; }
     Stats& stats() { return stats_; }
     TimePoint oldest_hold() const;
     void note_holds();
-    const std::unordered_map<std::string, std::unique_ptr<pool::Pool>>& pools() const { return pools_; }
 
   private:
     std::shared_ptr<Shared> shared_;
@@ -108,7 +112,18 @@ class Database {
     Settings settings_;
     Stats stats_;
     pool::PoolContext context_;
-    std::unordered_map<std::string, std::unique_ptr<pool::Pool>> pools_;
+    struct Place {
+        std::string identity;
+        std::uint32_t shard = 0;
+        bool operator==(const Place&) const = default;
+    };
+    struct PlaceHash {
+        std::size_t operator()(const Place& place) const {
+            return std::hash<std::string>{}(place.identity) + place.shard * 0x9e3779b97f4a7c15U;
+        }
+    };
+    const pool::SettingsRef& settings_of(std::uint32_t shard) const;
+    std::unordered_map<Place, std::unique_ptr<pool::Pool>, PlaceHash> pools_;
 };
 
 }  // namespace breakwater::session

@@ -30,10 +30,10 @@ Session::Session(Worker& worker, Database& database, net::Stream client, std::ui
       id_(id) {}
 
 Session::~Session() {
-    if (waiting_) pool_->forget(*this);
-    leave_lane();
+    forget_wait();
+    leave_lanes();
     if (client_.open()) worker_.reactor().remove(client_.fd(), *this);
-    if (pool_) pool_->leave();
+    leave_pools();
 }
 
 void Session::begin() {
@@ -113,11 +113,7 @@ void Session::pump() {
 
 bool Session::read_client() {
     if (!may_read_client()) return false;
-    if (!lease_ && pool_)
-        if (pool::Lane* crowded = pool_->crowded_lane()) {
-            if (!room_in_) (room_in_ = crowded)->wait_for_room(*this);
-            return false;
-        }
+    if (crowded()) return false;
     if (in_is_fresh_) {
         in_is_fresh_ = false;
         std::string bytes;

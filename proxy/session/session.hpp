@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "protocols/core/protocol.hpp"
 #include "proxy/net/reactor.hpp"
@@ -18,7 +19,24 @@
 
 namespace breakwater::session {
 
+class Session;
 class Worker;
+
+// A session's place in one lane; it has one for each shard that it asks something of.
+class Seat final : public pool::Rider {
+  public:
+    Seat(Session& owner, std::uint32_t of) : session(owner), shard(of) {}
+    [[gnu::hot]] void on_turn(const Turn& turn) override;
+    [[gnu::hot]] void on_turns_end() override;
+    [[gnu::cold]] void on_lane_lost(const pool::Upstream& upstream, const std::vector<LostTurn>& turns,
+                                    const std::string& why) override;
+    [[gnu::cold]] void on_lane_room() override;
+
+    Session& session;
+    const std::uint32_t shard;
+    pool::Lane* lane = nullptr;     // taken
+    pool::Lane* room_in = nullptr;  // full: it waits to ask more of it
+};
 
 class Session final : public net::Watch, public pool::Waiter {
   public:
@@ -31,11 +49,6 @@ class Session final : public net::Watch, public pool::Waiter {
     [[gnu::hot]] void on_upstream_events(pool::Upstream& upstream, std::uint32_t events) override;
     void on_lease(pool::Upstream& upstream) override;
     void on_lane(pool::Lane& lane) override;
-    [[gnu::hot]] void on_turn(const Turn& turn) override;
-    [[gnu::hot]] void on_turns_end() override;
-    [[gnu::cold]] void on_lane_lost(const pool::Upstream& upstream, const std::vector<LostTurn>& turns,
-                                    const std::string& why) override;
-    [[gnu::cold]] void on_lane_room() override;
     [[gnu::cold]] void on_refusal(const Refusal& refusal) override;
     std::size_t held_bytes() const override { return in_.size(); }
 
@@ -49,6 +62,7 @@ class Session final : public net::Watch, public pool::Waiter {
     std::uint32_t id() const { return id_; }
 
   private:
+    friend class Seat;
     static constexpr std::uint32_t kSampleOverhead = 16;  // one request in so many has its overhead measured
     enum class Phase : std::uint8_t { open, handshaking, closing, gone };
 
@@ -64,10 +78,25 @@ class Session final : public net::Watch, public pool::Waiter {
     [[gnu::hot]] void open_exchange(Intent intent);
     [[gnu::hot]] void start_lease(pool::Upstream& upstream);
     [[gnu::hot]] void start_lane(pool::Lane& lane);
-    void leave_lane();
+    [[gnu::hot]] void on_turns_end();
+    [[gnu::cold]] void on_lane_lost(Seat& seat, const pool::Upstream& upstream, const std::vector<LostTurn>& turns,
+                                    const std::string& why);
+    [[gnu::cold]] void on_lane_room(Seat& seat);
+    [[gnu::hot]] Seat& seat(std::uint32_t shard);
+    void leave_lane(Seat& seat);
+    void leave_lanes();
+    bool in_a_lane() const;
+    [[gnu::hot]] bool crowded();  // and told when it is not any more
+    [[gnu::hot]] pool::Pool& pool(std::uint32_t shard);
+    void leave_pools();
+    [[gnu::cold]] void forget_wait();
+    [[gnu::cold]] void pause();
+    [[gnu::cold]] void on_pause_end();
+    bool pausing() const { return pause_ && pause_->timer.armed(); }
     bool may_retry_after(const pool::Upstream& upstream, bool wanted);
-    bool served() const { return lease_ || lane_; }
-    pool::Upstream& upstream() const { return lease_ ? *lease_ : lane_->upstream(); }
+    bool served() const { return lease_ || in_a_lane(); }
+    void leave(Seat& seat, Outcome outcome);
+    [[gnu::hot]] pool::Upstream* speaker() const;
     [[gnu::hot]] void close_exchange(Left left, Outcome outcome);
     [[gnu::hot]] void count_finished(Outcome outcome);
     // What a request says about it.
@@ -95,10 +124,18 @@ class Session final : public net::Watch, public pool::Waiter {
     net::Stream client_;
     std::unique_ptr<Conversation> conversation_;
     IdentityRef identity_;
-    pool::Pool* pool_ = nullptr;
-    pool::Upstream* lease_ = nullptr;        // or
-    pool::Lane* lane_ = nullptr;             // a seat there
-    pool::Lane* room_in_ = nullptr;          // full: it waits to ask more of it
+    std::vector<pool::Pool*> pools_;  // by shard; null: not used yet
+    std::vector<std::unique_ptr<Seat>> seats_;
+    Seat* heard_ = nullptr;  // whose turns are being handed over
+    pool::Upstream* lease_ = nullptr;
+    Intent wanted_;  // while it waits
+    struct Pause {
+        explicit Pause(Session& session);
+        net::Timer timer;
+        net::TimePoint since{};
+        std::uint32_t times = 0;
+    };
+    std::unique_ptr<Pause> pause_;
     const pool::Upstream* liked_ = nullptr;  // the one it had last: an address to look for, never followed
     std::string in_;                         // client bytes not taken yet
     std::string out_;                        // bytes the client has not taken yet

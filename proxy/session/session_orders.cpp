@@ -39,14 +39,14 @@ void Session::carry_out() {
                     break;
                 }
                 case Orders::Kind::turn:
-                    if (lane_) lane_->take_turn(*this, op.ticket, orders.bytes(op));
+                    if (Seat& mine = seat(op.intent.shard); mine.lane)
+                        mine.lane->take_turn(mine, op.ticket, orders.bytes(op), op.replies);
                     break;
                 case Orders::Kind::identify:
                     identity_ = orders.identity();
-                    if (pool_) pool_->leave();
+                    leave_pools();
                     liked_ = nullptr;
-                    pool_ = &database_.pool_for(identity_);
-                    pool_->join();
+                    pool(0);
                     break;
                 case Orders::Kind::open:
                     open_exchange(op.intent);
@@ -54,9 +54,18 @@ void Session::carry_out() {
                 case Orders::Kind::close:
                     close_exchange(op.left, op.outcome);
                     break;
+                case Orders::Kind::leave:
+                    leave(seat(op.intent.shard), op.outcome);
+                    break;
+                case Orders::Kind::pause:
+                    pause();
+                    break;
+                case Orders::Kind::look:
+                    if (database_.look) database_.look();
+                    break;
                 case Orders::Kind::entered:
                     request_running_ = false;
-                    if (served()) pool_->served(upstream());
+                    if (Upstream* upstream = speaker()) upstream->pool->served(*upstream);
                     if (deadline_) deadline_->cancel();
                     if (was_held_) Stats::bump(database_.stats().errors_avoided);
                     was_held_ = false;
@@ -111,24 +120,73 @@ void Session::request_begins() {
     request_start_ = worker_.reactor().now();
 }
 
+pool::Pool& Session::pool(std::uint32_t shard) {
+    if (shard >= pools_.size()) pools_.resize(shard + 1);
+    auto& slot = pools_[shard];
+    if (!slot) (slot = &database_.pool_for(identity_, shard))->join();
+    return *slot;
+}
+
+void Session::leave_pools() {
+    for (pool::Pool* pool : pools_)
+        if (pool) pool->leave();
+    pools_.clear();
+}
+
 void Session::open_exchange(Intent intent) {
-    if (served()) {
+    // Over several shards there is no one connection that could wait for this client.
+    const bool shared = intent.affinity == Affinity::shared && (heavy_ == 0 || database_.settings().spread);
+    if (shared ? seat(intent.shard).lane != nullptr : lease_ != nullptr) {
         refeed_ = true;
         return;
     }
     request_begins();  // waiting for a server is part of its time
-    was_held_ = was_held_ || pool_->was_held(*this);
-    if (intent.affinity == Affinity::shared && heavy_ == 0) {
-        pool::Lane* lane = pool_->board(*this);
-        if (lane) start_lane(*lane);
+    was_held_ = was_held_ || pool::Pool::was_held(*this);
+    wanted_ = intent;
+    pool::Pool& from = pool(intent.shard);
+    if (shared) {
+        pool::Lane* lane = nullptr;
+        if (pool::Lane* crowded = from.crowded_lane()) {
+            Seat& mine = seat(intent.shard);
+            if (!mine.room_in) (mine.room_in = crowded)->wait_for_room(mine);
+        } else if ((lane = from.board(*this)) != nullptr) {
+            start_lane(*lane);
+        }
         waiting_ = !lane;
     } else {
         if (heavy_ > 0) --heavy_;
-        Upstream* upstream = pool_->acquire(*this, liked_);
+        Upstream* upstream = from.acquire(*this, liked_);
         if (upstream) start_lease(*upstream);
         waiting_ = !upstream;
     }
     refeed_ = !waiting_;
+}
+
+void Session::forget_wait() {
+    if (waiting_) pool(wanted_.shard).forget(*this);
+    waiting_ = false;
+}
+
+Session::Pause::Pause(Session& session) : timer(session.worker_.reactor(), [&session] { session.on_pause_end(); }) {}
+
+// Longer each time, until something is answered: a slot on its way takes a millisecond, a cluster that is down seconds.
+void Session::pause() {
+    constexpr auto kFirst = std::chrono::milliseconds(2), kLongest = std::chrono::milliseconds(100);
+    if (!pause_) pause_ = std::make_unique<Pause>(*this);
+    if (pause_->times == 0) pause_->since = worker_.reactor().now();
+    const auto shift = std::min<std::uint32_t>(pause_->times++, 10);
+    pause_->timer.after(std::min<Duration>(kFirst * (1U << shift), kLongest));
+    was_held_ = true;
+}
+
+void Session::on_pause_end() {
+    if (phase_ != Phase::open) return;
+    const bool late = worker_.reactor().now() - pause_->since > database_.hold_timeout();
+    if (late) pause_->times = 0;
+    conversation_->on_pause_end(late, worker_.orders());
+    in_is_fresh_ = !in_.empty();
+    carry_out();
+    pump();
 }
 
 void Session::start_lease(Upstream& upstream) {
@@ -141,7 +199,7 @@ void Session::start_lease(Upstream& upstream) {
 
 void Session::on_lease(Upstream& upstream) {  // by the pool, from outside of any event of ours
     waiting_ = false;
-    was_held_ = was_held_ || pool_->was_held(*this);
+    was_held_ = was_held_ || pool::Pool::was_held(*this);
     start_lease(upstream);
     in_is_fresh_ = true;
     carry_out();
@@ -150,31 +208,43 @@ void Session::on_lease(Upstream& upstream) {  // by the pool, from outside of an
 
 void Session::on_refusal(const Refusal& refusal) {
     waiting_ = false;
-    Stats::bump(database_.stats().requests_rejected);
-    request_running_ = false;
-    if (deadline_) deadline_->cancel();
-    retries_ = 0;
-    retried_ = was_held_ = false;
+    if (refusal.reason != Refusal::Reason::relocated) {  // else it waits somewhere else now
+        Stats::bump(database_.stats().requests_rejected);
+        request_running_ = false;
+        if (deadline_) deadline_->cancel();
+        retries_ = 0;
+        retried_ = was_held_ = false;
+    }
     conversation_->on_refused(refusal, worker_.orders());
     in_is_fresh_ = !in_.empty();
     carry_out();
     pump();
 }
 
-void Session::close_exchange(Left left, Outcome outcome) {
-    if (lane_ && outcome == Outcome::wrong_role) {  // until it is asked again
-        const auto endpoint = lane_->upstream().endpoint;
+void Session::leave(Seat& seat, Outcome outcome) {
+    if (seat.lane && outcome == Outcome::wrong_role) {  // until it is asked again
+        const auto endpoint = seat.lane->upstream().endpoint;
         endpoint->set_role(topology::Role::replica);
         endpoint->suspect();
     }
-    leave_lane();
+    leave_lane(seat);
+}
+
+void Session::close_exchange(Left left, Outcome outcome) {
+    leave_lanes();
     if (!lease_) return;
     Upstream* upstream = std::exchange(lease_, nullptr);
     // The client said goodbye in the middle of its own request: the server need not work on it any longer.
-    if (left == Left::broken && conversation_->wants_cancel_on_leave()) pool_->cancel(*upstream, {});
+    if (left == Left::broken && conversation_->wants_cancel_on_leave()) upstream->pool->cancel(*upstream, {});
     // Half-sent bytes, or bytes nobody asked for: not a connection to lend on.
     if (!upstream->out.empty() || !upstream->in.empty()) left = Left::broken;
-    pool_->release(*upstream, left, outcome);
+    upstream->pool->release(*upstream, left, outcome);
+}
+
+// Whose answer is in hand.
+Upstream* Session::speaker() const {
+    if (heard_ && heard_->lane) return &heard_->lane->upstream();
+    return lease_;
 }
 
 void Session::tell_endpoint(Upstream& upstream, Outcome outcome, net::TimePoint now) {
@@ -184,7 +254,7 @@ void Session::tell_endpoint(Upstream& upstream, Outcome outcome, net::TimePoint 
     // The time it waited for a server says nothing about this one.
     const bool slow = limit.count() > 0 && request_running_ && now - std::max(request_start_, upstream.lent_at) > limit;
     slow ? endpoint.on_slow(now) : endpoint.on_ok();
-    pool_->served(upstream);
+    upstream.pool->served(upstream);
 }
 
 void Session::count_finished(Outcome outcome) {
@@ -192,7 +262,8 @@ void Session::count_finished(Outcome outcome) {
     const net::TimePoint now = worker_.reactor().now();
     ++finished_;
     last_active_ = now;  // an idle time-out counts from the answer
-    if (served()) tell_endpoint(upstream(), outcome, now);
+    if (Upstream* upstream = speaker()) tell_endpoint(*upstream, outcome, now);
+    if (pause_) pause_->times = 0;
     if (request_running_) {
         request_running_ = false;
         stats.request_seconds.observe(now - request_start_);
@@ -241,7 +312,7 @@ void Session::upstream_lost(const std::string& why) {
     const bool same_loss = retries_ > 0 && upstream->born < request_start_;
     const bool may_retry = may_retry_after(*upstream, replay_whole_ && was_mid_request && conversation_->retryable());
     if (may_retry) replay = std::move(upstream->replay);
-    pool_->lost(*upstream, why);
+    upstream->pool->lost(*upstream, why);
     const std::string text = endpoint->address() + ": " + why;
     if (conversation_->on_upstream_lost(may_retry, text, worker_.orders()) == Conversation::AfterLoss::retry) {
         if (!same_loss) ++retries_;
@@ -260,18 +331,15 @@ void Session::upstream_lost(const std::string& why) {
 
 void Session::client_gone() {
     if (phase_ == Phase::gone) return;
-    if (waiting_) {
-        pool_->forget(*this);
-        waiting_ = false;
-    }
-    leave_lane();
+    forget_wait();
+    leave_lanes();
     if (lease_) {
         Upstream* upstream = std::exchange(lease_, nullptr);
         Left left = conversation_->left_behind();
         if (!upstream->out.empty() || (!upstream->in.empty() && left == Left::clean)) left = Left::broken;
         // Nobody waits for the answer: the server need not work on it any longer.
-        if (left == Left::broken && conversation_->wants_cancel_on_leave()) pool_->cancel(*upstream, {});
-        pool_->release(*upstream, left, Outcome::client_fault);
+        if (left == Left::broken && conversation_->wants_cancel_on_leave()) upstream->pool->cancel(*upstream, {});
+        upstream->pool->release(*upstream, left, Outcome::client_fault);
     }
     phase_ = Phase::gone;
     worker_.reactor().remove(client_.fd(), *this);
@@ -282,11 +350,12 @@ void Session::client_gone() {
 void Session::end() {
     if (phase_ == Phase::open && identity_) {
         if (waiting_) {
-            pool_->forget(*this);
+            forget_wait();
             on_refusal({Refusal::Reason::draining, database_.name(), "the proxy is shutting down", {}});
-        } else if (served()) {
-            leave_lane();
-            if (lease_) pool_->release(*std::exchange(lease_, nullptr), Left::broken, Outcome::client_fault);
+        } else if (served() || pausing()) {
+            leave_lanes();
+            if (Upstream* upstream = std::exchange(lease_, nullptr))
+                upstream->pool->release(*upstream, Left::broken, Outcome::client_fault);
             conversation_->on_upstream_lost(false, "the proxy is shutting down", worker_.orders());
             carry_out();
         }

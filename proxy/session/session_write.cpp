@@ -95,18 +95,18 @@ void Session::arm_deadline() {
 void Session::over_deadline() {
     if (phase_ == Phase::gone) return;
     if (waiting_) {
-        pool_->forget(*this);
+        forget_wait();
         return on_refusal(
             Refusal{Refusal::Reason::deadline, database_.name(), "the request's deadline passed while it waited", {}});
     }
-    if (!served() || !conversation_->in_exchange()) return;
+    if (!(served() || pausing()) || !conversation_->in_exchange()) return;
     if (overdue_) return upstream_lost("no answer, even to a cancel request");
     overdue_ = true;
     conversation_->on_deadline(worker_.orders());
     carry_out();
     if (!lease_) return pump();                                      // what was behind it
     deadline_->after(lease_->endpoint->settings().connect_timeout);  // a server that hears nothing any more
-    pool_->cancel(*lease_, [&worker = worker_, id = id_] {
+    lease_->pool->cancel(*lease_, [&worker = worker_, id = id_] {
         if (Session* self = worker.find(id)) self->pump();
     });
 }
@@ -122,8 +122,7 @@ bool Session::has_key(const CancelKey& key) const {
 
 void Session::cancel(std::function<void()> done) {
     if (waiting_) {
-        pool_->forget(*this);
-        waiting_ = false;
+        forget_wait();
         request_running_ = false;
         if (deadline_) deadline_->cancel();
         conversation_->on_cancel(worker_.orders());
@@ -132,7 +131,7 @@ void Session::cancel(std::function<void()> done) {
         pump();
         return done();
     }
-    if (lease_ && conversation_->in_exchange()) return pool_->cancel(*lease_, std::move(done));
+    if (lease_ && conversation_->in_exchange()) return lease_->pool->cancel(*lease_, std::move(done));
     done();  // nothing runs: PostgreSQL too says nothing then
 }
 

@@ -111,8 +111,10 @@ void Endpoint::set_role(Role role) {
     if (role_.exchange(role, std::memory_order_relaxed) != role) call_listener();
 }
 
-void Endpoint::rule(Role role) {
-    if (ruled_.exchange(role, std::memory_order_relaxed) != role) call_listener();
+void Endpoint::rule(Role role, Rest rest) {
+    const bool given_up = rest == Rest::given_up;
+    const bool was_given_up = given_up_.exchange(given_up, std::memory_order_relaxed);
+    if (ruled_.exchange(role, std::memory_order_relaxed) != role || was_given_up != given_up) call_listener();
 }
 
 void Endpoint::call_listener() {

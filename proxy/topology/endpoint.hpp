@@ -90,8 +90,10 @@ class Endpoint {
     void set_role(Role role);  // told like a transition: it decides who may serve
     // What those say who watch over it (Sentinel); unknown: nobody does. A server that was cut off from them may hold
     // itself to be the primary still: it is one only where both say so.
-    void rule(Role role);
-    bool ruled_out() const { return ruled_.load(std::memory_order_relaxed) == Role::replica; }
+    // given_up: it is to serve nobody at all, and what is connected to it ends now, whatever is on its way there.
+    enum class Rest : std::uint8_t { may_end, given_up };
+    void rule(Role role, Rest rest);
+    bool given_up() const { return given_up_.load(std::memory_order_relaxed); }
     Role role() const {
         const Role ruled = ruled_.load(std::memory_order_relaxed);
         return ruled == Role::replica ? ruled : role_.load(std::memory_order_relaxed);
@@ -138,7 +140,7 @@ class Endpoint {
     TimePoint last_lost_{}, last_local_{};
     std::function<void()> listener_;
     IdentityRef remembered_;
-    std::atomic<bool> usable_{true}, suspect_{false}, shut_{false};
+    std::atomic<bool> usable_{true}, suspect_{false}, shut_{false}, given_up_{false};
     std::atomic<std::uint64_t> ok_{0};
     std::atomic<Duration::rep> slow_over_{0};
     std::atomic<resilience::Epoch> epoch_{0};

@@ -10,40 +10,57 @@ namespace {
 constexpr auto kBetweenLooks = std::chrono::milliseconds(250);
 constexpr auto kLookAnyway = std::chrono::seconds(5);  // whatever was missed; spread, since all pods' proxies do it
 constexpr auto kWhileUnknown = std::chrono::seconds(1);
+constexpr auto kWhileEager = std::chrono::milliseconds(500);
+constexpr auto kEager = std::chrono::seconds(5);
 constexpr auto kListenAgain = std::chrono::seconds(2);
 constexpr auto kListenFor = std::chrono::hours(1);  // then on a fresh connection
 }  // namespace
 
-std::optional<Located> elect(const std::vector<Located>& said, const Located& known) {
-    std::optional<Located> best;
-    std::ptrdiff_t most = 0;
-    for (const Located& one : said) {
-        const auto votes =
-            std::count_if(said.begin(), said.end(), [&](const Located& other) { return other.primary == one.primary; });
-        if (votes < most || (votes == most && one.primary != known.primary)) continue;
-        most = votes;
-        best = one;
+Located keep_places(const Located& fresh, const Located& known) {
+    const auto same = [](const Located::Server& a, const Located::Server& b) {
+        return a.host == b.host && a.port == b.port;
+    };
+    Located placed;
+    placed.shards.resize(known.shards.size());
+    std::vector<bool> has_place(fresh.shards.size());
+    const auto place = [&](bool with_slots, auto&& fits) {
+        for (std::size_t i = 0; i < fresh.shards.size(); ++i) {
+            if (fresh.shards[i].slots.empty() == with_slots) continue;
+            for (std::size_t at = 0; at < known.shards.size() && !has_place[i]; ++at) {
+                if (!placed.shards[at].empty() || !fits(known.shards[at], fresh.shards[i].primary)) continue;
+                placed.shards[at] = fresh.shards[i];
+                has_place[i] = true;
+            }
+        }
+    };
+    // A replica that became a primary somewhere else must not take the place of its former one, where that goes on; nor
+    // that one, when all it had has gone to its replica.
+    for (const bool with_slots : {true, false}) {
+        place(with_slots, [&](const auto& shard, const auto& primary) { return same(shard.primary, primary); });
+        place(with_slots, [&](const auto& shard, const auto& primary) {
+            return std::any_of(shard.replicas.begin(), shard.replicas.end(),
+                               [&](const auto& replica) { return same(replica, primary); });
+        });
     }
-    if (!best) return std::nullopt;
-    // Their lists of replicas may differ for a while: whoever one of them has heard of may be asked.
-    for (const Located& one : said) {
-        if (one.primary != best->primary) continue;
-        for (const auto& replica : one.replicas)
-            if (std::find(best->replicas.begin(), best->replicas.end(), replica) == best->replicas.end())
-                best->replicas.push_back(replica);
+    for (std::size_t i = 0; i < fresh.shards.size(); ++i) {
+        if (has_place[i]) continue;
+        const auto free =
+            std::find_if(placed.shards.begin(), placed.shards.end(), [](const auto& shard) { return shard.empty(); });
+        free != placed.shards.end() ? * free = fresh.shards[i] : placed.shards.emplace_back(fresh.shards[i]);
     }
-    std::erase(best->replicas, best->primary);
-    return best;
+    return placed;
 }
 
 Scout::Scout(net::Reactor& reactor, net::Resolver& resolver, std::vector<EndpointSettings> seeds,
-             std::function<Protocol*()> protocol, std::uint64_t seed, std::function<void(Located)> found)
+             std::function<Protocol*()> protocol, std::uint64_t seed, bool ask_found,
+             std::function<void(Located)> found)
     : reactor_(reactor),
       resolver_(resolver),
       protocol_(std::move(protocol)),
       random_(seed),
       found_(std::move(found)),
-      due_(reactor, [this] { ask_all(); }) {
+      due_(reactor, [this] { ask_all(); }),
+      ask_found_(ask_found) {
     for (EndpointSettings& one : seeds) seeds_.emplace_back().settings = std::move(one);
 }
 
@@ -57,14 +74,18 @@ void Scout::start() {
     ask_all();
 }
 
+// What made somebody ask may take a while to be known: for some time it is asked again and again.
 void Scout::look() {
+    eager_until_ = reactor_.now() + kEager;
     const auto when = std::max(reactor_.now(), last_look_ + kBetweenLooks);
     if (!due_.armed() || when < due_.when()) due_.at(when);
 }
 
 void Scout::ask_all() {
     last_look_ = reactor_.refresh_now();
-    const auto next = known_.primary.port == 0 ? net::Duration(kWhileUnknown) : net::Duration(kLookAnyway);
+    const auto next = last_look_ < eager_until_ ? net::Duration(kWhileEager)
+                      : known_.shards.empty()   ? net::Duration(kWhileUnknown)
+                                                : net::Duration(kLookAnyway);
     due_.after(std::chrono::duration_cast<net::Duration>(next * (0.8 + 0.4 * random_.unit())));
     for (Seed& seed : seeds_) {
         if (seed.asking) continue;
@@ -89,38 +110,71 @@ void Scout::on_said(Seed& seed, const std::shared_ptr<Located>& located, net::Di
     compare();
 }
 
-// As soon as it cannot change any more, or all have spoken: one that hangs must not hold up the others.
+// One that hangs must not hold up the others; what it says is added when it comes.
 void Scout::compare() {
-    std::vector<Located> said;
-    std::size_t silent = 0;
+    Poll poll;
     for (const Seed& seed : seeds_) {
-        if (seed.said) said.push_back(*seed.said);
-        silent += seed.asking != nullptr;
+        ++poll.asked;
+        if (seed.said) poll.said.push_back(*seed.said);
+        poll.silent += seed.asking != nullptr;
     }
-    const auto best = elect(said, known_);
-    if (!best) return;
-    const auto votes =
-        std::count_if(said.begin(), said.end(), [&](const auto& s) { return s.primary == best->primary; });
-    if (silent > 0 && static_cast<std::size_t>(votes) * 2 <= seeds_.size()) return;
-    if (*best == known_ || (silent > 0 && best->primary == known_.primary)) return;
-    const bool moved = best->primary != known_.primary;
-    known_ = *best;
-    if (moved)
+    const auto agreed = protocol_()->agree(poll, known_);
+    if (!agreed) return;
+    Located found = keep_places(*agreed, known_);
+    if (found == known_) return;
+    for (std::size_t i = 0; i < found.shards.size(); ++i) {
+        const Located::Server& primary = found.shards[i].primary;
+        if (primary.port == 0 || (i < known_.shards.size() && known_.shards[i].primary.host == primary.host &&
+                                  known_.shards[i].primary.port == primary.port))
+            continue;
         log::info("topology", "the primary is",
                   {{"database", seeds_.front().settings.database},
-                   {"endpoint", known_.primary.host + ":" + std::to_string(known_.primary.port)},
-                   {"named_by", votes},
-                   {"of", seeds_.size()}});
+                   {"shard", i},
+                   {"endpoint", primary.host + ":" + std::to_string(primary.port)},
+                   {"of", poll.said.size()}});
+    }
+    known_ = std::move(found);
+    learn();
     found_(known_);
 }
 
+void Scout::learn() {
+    constexpr std::size_t kMostAsked = 16;  // any of them knows
+    if (!ask_found_) return;
+    std::vector<Located::Server> servers;
+    for (const auto& shard : known_.shards) {
+        if (shard.primary.port != 0) servers.push_back(shard.primary);
+        servers.insert(servers.end(), shard.replicas.begin(), shard.replicas.end());
+    }
+    const auto is = [](const Seed& seed, const Located::Server& server) {
+        return seed.settings.target.host == server.host && seed.settings.target.port == server.port;
+    };
+    seeds_.remove_if([&](const Seed& seed) {
+        return seed.learnt && !seed.asking &&
+               std::none_of(servers.begin(), servers.end(), [&](const auto& server) { return is(seed, server); });
+    });
+    for (const auto& server : servers) {
+        if (seeds_.size() >= kMostAsked) return;
+        if (std::any_of(seeds_.begin(), seeds_.end(), [&](const Seed& seed) { return is(seed, server); })) continue;
+        EndpointSettings settings = seeds_.front().settings;
+        if (settings.target.server_name == settings.target.host) settings.target.server_name = server.host;
+        settings.target.host = server.host;
+        settings.target.port = server.port;
+        settings.address = server.host + ":" + std::to_string(server.port);
+        Seed& seed = seeds_.emplace_back();
+        seed.settings = std::move(settings);
+        seed.learnt = true;
+    }
+}
+
 void Scout::listen(Seed& seed) {
-    seed.listening =
-        std::make_unique<net::Dial>(reactor_, resolver_, seed.settings.target, protocol_()->hearken([this] { look(); }),
-                                    kListenFor, [this, &seed](net::Dial::Result) {
-                                        finish(seed.listening);
-                                        seed.listen_again->after(kListenAgain);
-                                    });
+    ErrandPtr errand = protocol_()->hearken([this] { look(); });
+    if (!errand) return;
+    seed.listening = std::make_unique<net::Dial>(reactor_, resolver_, seed.settings.target, std::move(errand),
+                                                 kListenFor, [this, &seed](net::Dial::Result) {
+                                                     finish(seed.listening);
+                                                     seed.listen_again->after(kListenAgain);
+                                                 });
     seed.listening->start();
 }
 

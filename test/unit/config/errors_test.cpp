@@ -347,10 +347,8 @@ TEST(Errors, OfModesHideNothing) {
 TEST(Errors, OfModes) {
     const auto result = load_text(database("protocol: redis\n  mode: sentinel"));
     EXPECT_FALSE(result.config);
-    EXPECT_EQ(result.report(),
-              "f.yaml:6:9: databases[0].mode: sentinel needs `master_name`\n");
-    EXPECT_EQ(load_text(database("protocol: redis\n  mode: cluster")).report(),
-              "f.yaml:6:9: databases[0].mode: not supported yet: this database is not served\n");
+    EXPECT_EQ(result.report(), "f.yaml:6:9: databases[0].mode: sentinel needs `master_name`\n");
+    EXPECT_EQ(load_text(database("protocol: redis\n  mode: cluster")).report(), "");
 }
 
 TEST(Errors, OfShards) {

@@ -15,7 +15,7 @@ struct LaneTest : Scene {
         if (server_end >= 0) ::close(server_end);
     }
     Lane& board(Client& client) {
-        client.lane = pool().board(client);
+        if (Lane* at_once = pool().board(client)) client.sit_down(*at_once);
         if (!client.lane) until([&] { return client.lane != nullptr; });
         return *client.lane;
     }

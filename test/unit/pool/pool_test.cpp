@@ -35,10 +35,6 @@ struct Client : Waiter {
     std::function<void(Upstream&)> leased;
     std::function<void(const Refusal&)> refused = [](const Refusal& r) { ADD_FAILURE() << r.why; };
     void on_lane(Lane&) override {}
-    void on_turn(const Turn&) override {}
-    void on_turns_end() override {}
-    void on_lane_lost(const Upstream&, const std::vector<LostTurn>&, const std::string&) override {}
-    void on_lane_room() override {}
     void on_lease(Upstream& upstream) override { leased(upstream); }
     void on_refusal(const Refusal& refusal) override { refused(refusal); }
     std::size_t held_bytes() const override { return 1; }

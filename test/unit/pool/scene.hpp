@@ -50,7 +50,7 @@ struct Scripted final : Protocol {
     std::vector<std::string> greeted;
 };
 
-struct Client final : Waiter {
+struct Client final : Waiter, Rider {
     std::function<void(Upstream&)> then = [](Upstream&) {};
     Upstream* mine = nullptr;
     std::optional<Refusal> refusal;
@@ -63,7 +63,11 @@ struct Client final : Waiter {
         mine = &upstream;
         then(upstream);
     }
-    void on_lane(Lane& seat) override { lane = &seat; }
+    void on_lane(Lane& one) override { sit_down(one); }
+    void sit_down(Lane& one) {
+        lane = &one;
+        one.board(*this);
+    }
     void on_turn(const Turn& turn) override {
         heard.emplace_back(turn.ticket, std::string(turn.request) + " -> " + std::string(turn.bytes));
     }

@@ -396,6 +396,9 @@ class Script {
                     heard.tells += orders_.bytes(op);
                     break;
                 case Orders::Kind::turn:
+                case Orders::Kind::leave:
+                case Orders::Kind::pause:
+                case Orders::Kind::look:
                     ADD_FAILURE() << "a turn in a lane: none of PostgreSQL's can be shared";
                     break;
                 case Orders::Kind::identify:

@@ -1,7 +1,9 @@
-// A conversation between a client and servers that a test plays, with an engine that gives a server at once.
+// A conversation between a client and servers that a test plays, with an engine that gives a server at once: one, or in
+// front of a cluster one for each shard.
 #pragma once
 
 #include <deque>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -21,19 +23,27 @@ struct Talk {
     // What each side was sent since it was last asked.
     std::string to_client() { return std::exchange(client_, {}); }
     std::string to_server() { return std::exchange(server_, {}); }
+    std::string to_shard(std::uint32_t shard) { return std::exchange(heard_[shard], {}); }
 
     void client_says(const std::string& bytes) {
         in_ += bytes;
         go_on();
     }
     void server_says(std::string bytes) {
-        if (shared) return deal_out(bytes);
+        if (!upstream) return deal_out(0, bytes);
         while (!bytes.empty() && upstream) {
             const std::size_t used = conversation->on_upstream(bytes, orders);
             carry_out();
             bytes.erase(0, used);
             if (used == 0) break;
         }
+        go_on();
+    }
+    void shard_says(std::uint32_t shard, const std::string& bytes) { deal_out(shard, bytes); }
+    void end_pause(bool late = false) {
+        paused = false;
+        conversation->on_pause_end(late, orders);
+        carry_out();
         go_on();
     }
     void over_deadline() {
@@ -44,7 +54,7 @@ struct Talk {
     void grant_now() {
         grant = true;
         waiting = false;
-        open(wants_lane_);
+        open(wants_);
         carry_out();
         go_on();
     }
@@ -55,13 +65,12 @@ struct Talk {
         go_on();
     }
     // The lane breaks; of its turns the first `sent` had left.
-    void lose_lane(std::size_t sent, bool may_repeat = true) {
+    void lose_lane(std::size_t sent, bool may_repeat = true, std::uint32_t shard = 0) {
         std::vector<LostTurn> lost;
-        const auto turns = std::exchange(turns_, {});
-        for (const auto& [ticket, request] : turns) lost.push_back({ticket, request, lost.size() < sent});
-        shared = false;
-        upstream.reset();
-        conversation->on_turns_lost(lost, may_repeat, "server closed the connection", orders);
+        const auto turns = std::exchange(lanes_[shard].turns, {});
+        for (const auto& turn : turns) lost.push_back({turn.ticket, turn.request, lost.size() < sent});
+        leave(shard);
+        conversation->on_turns_lost(shard, lost, may_repeat, "server closed the connection", orders);
         carry_out();
         go_on();
     }
@@ -87,7 +96,9 @@ struct Talk {
     bool grant = true;   // else it waits
     bool lanes = false;  // what may be shared is
     bool shared = false;
-    bool waiting = false, hung_up = false;
+    bool waiting = false, hung_up = false, paused = false;
+    int looks = 0;
+    std::vector<std::uint32_t> opened_at;  // shards
     Orders orders;
 
   private:
@@ -108,9 +119,22 @@ struct Talk {
                 case Orders::Kind::send:
                     if (upstream) server_ += orders.bytes(op);
                     break;
-                case Orders::Kind::turn:
+                case Orders::Kind::turn: {
+                    Seat& seat = lanes_[op.intent.shard];
                     server_ += orders.bytes(op);
-                    turns_.emplace_back(op.ticket, orders.bytes(op));
+                    heard_[op.intent.shard] += orders.bytes(op);
+                    seat.turns.push_back({op.ticket, std::string(orders.bytes(op)), op.replies});
+                    break;
+                }
+                case Orders::Kind::leave:
+                    returned.push_back(Left::clean);
+                    leave(op.intent.shard);
+                    break;
+                case Orders::Kind::pause:
+                    paused = true;
+                    break;
+                case Orders::Kind::look:
+                    ++looks;
                     break;
                 case Orders::Kind::reply:
                     client_ += orders.bytes(op);
@@ -120,14 +144,14 @@ struct Talk {
                     identity = who_->key;
                     break;
                 case Orders::Kind::open:
-                    open(op.intent.affinity == Affinity::shared && lanes);
+                    open(op.intent);
                     break;
                 case Orders::Kind::close:
                     returned.push_back(op.left);
                     upstream.reset();
                     replay.clear();
                     shared = false;
-                    turns_.clear();
+                    lanes_.clear();
                     break;
                 case Orders::Kind::finished:
                     ++finished;
@@ -147,42 +171,71 @@ struct Talk {
         }
         orders.clear();
     }
-    void open(bool lane) {
+    void leave(std::uint32_t shard) {
+        lanes_.erase(shard);
+        shared = !lanes_.empty();
+        if (!shared) upstream.reset();
+    }
+    void open(const Intent& intent) {
         if (!grant) {
             waiting = true;
-            wants_lane_ = lane;
+            wants_ = intent;
             return;
         }
+        const bool lane = intent.affinity == Affinity::shared && lanes;
         ++opened;
-        upstream = std::make_unique<RespUpstream>();
-        upstream->home = static_cast<const RespIdentity&>(*who_).login;
-        upstream->database = upstream->home.database;
-        upstream->version = upstream->home.version;
-        shared = lane;
-        lane ? conversation->on_boarded(*upstream, orders) : conversation->on_opened(*upstream, orders);
+        opened_at.push_back(intent.shard);
+        auto fresh = std::make_unique<RespUpstream>();
+        fresh->home = static_cast<const RespIdentity&>(*who_).login;
+        fresh->database = fresh->home.database;
+        fresh->version = fresh->home.version;
+        shared = shared || lane;
+        if (!lane) {
+            upstream = std::move(fresh);
+            return conversation->on_opened(*upstream, orders);
+        }
+        Seat& seat = lanes_[intent.shard];
+        seat.state = std::move(fresh);
+        conversation->on_boarded(*seat.state, orders);
     }
-    void deal_out(const std::string& more) {
-        const std::string all = std::exchange(unheard_, {}) + more;
+    void deal_out(std::uint32_t shard, const std::string& more) {
+        if (!lanes_.contains(shard)) return;
+        const std::string all = std::exchange(lanes_[shard].unheard, {}) + more;
         ByteView bytes = all;
-        while (!bytes.empty() && upstream) {
-            const auto cut = upstream->cut(bytes);
-            const auto [ticket, request] = turns_.at(0);
+        while (!bytes.empty() && lanes_.contains(shard)) {
+            Seat& seat = lanes_[shard];
+            const auto cut = seat.state->cut(bytes);
+            Asked& asked = seat.turns.at(0);
             if (cut.used > 0) {
-                conversation->on_turn({ticket, request, bytes.substr(0, cut.used), !begun_, cut.ends}, orders);
-                begun_ = !cut.ends;
+                conversation->on_turn(
+                    {asked.ticket, asked.request, bytes.substr(0, cut.used), !seat.begun, cut.ends, asked.replies - 1},
+                    orders);
+                seat.begun = !cut.ends;
             }
-            if (cut.ends) turns_.pop_front();
             bytes.remove_prefix(cut.used);
             if (!cut.ends) break;
+            if (--asked.replies == 0) seat.turns.pop_front();
         }
-        unheard_ = bytes;
+        if (lanes_.contains(shard)) lanes_[shard].unheard = bytes;
         conversation->on_turns_end(orders);
         carry_out();
         go_on();
     }
-    std::deque<std::pair<std::uint32_t, std::string>> turns_;
-    bool begun_ = false, wants_lane_ = false;
-    std::string in_, client_, server_, unheard_;
+    struct Asked {
+        std::uint32_t ticket = 0;
+        std::string request;
+        std::uint32_t replies = 1;
+    };
+    struct Seat {
+        std::unique_ptr<RespUpstream> state;
+        std::deque<Asked> turns;
+        bool begun = false;
+        std::string unheard;
+    };
+    std::map<std::uint32_t, Seat> lanes_;
+    std::map<std::uint32_t, std::string> heard_;
+    Intent wants_;
+    std::string in_, client_, server_;
     IdentityRef who_;
 };
 

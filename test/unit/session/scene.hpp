@@ -41,7 +41,7 @@ class Scene : public testing::Test {
     void start(std::size_t how_many = 1) {
         endpoint = std::make_shared<topology::Endpoint>(to, 1);
         pool_settings.endpoints = {endpoint};
-        settings.pool = std::make_shared<pool::PoolSettings>(pool_settings);
+        settings.shards = {std::make_shared<pool::PoolSettings>(pool_settings)};
         shared->workers = how_many;
         for (std::size_t i = 0; i < how_many; ++i) {
             auto& worker = *workers.emplace_back(std::make_unique<Worker>(i));

@@ -1,0 +1,472 @@
+// In front of a cluster: which server hears a command, and what becomes of it when that one says that another should.
+#include <algorithm>
+
+#include "protocols/resp/conversation.hpp"
+#include "protocols/resp/elsewhere.hpp"
+#include "protocols/resp/number.hpp"
+#include "protocols/resp/refusal.hpp"
+#include "protocols/resp/wire.hpp"
+
+namespace breakwater::resp {
+
+namespace {
+
+constexpr std::size_t kMostQueued = 16 * 1024 * 1024;  // of one transaction
+
+// As the server says it (server.c: processCommand), of what it would not have queued.
+std::string unknown_command(const std::vector<ByteView>& args) {
+    constexpr std::size_t kMost = 128;
+    std::string text =
+        "ERR unknown command '" + std::string(args[0].substr(0, kMost)) + "', with args beginning with: ";
+    std::string words;
+    for (std::size_t i = 1; i < args.size() && words.size() < kMost; ++i)
+        words += "'" + std::string(args[i].substr(0, kMost - words.size())) + "' ";
+    return text + words;
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------------------------------------------- where to
+
+std::uint16_t RespConversation::any_shard() const {
+    const SlotMap* map = database_.slots();
+    if (!map || map->shards().empty()) return 0;
+    return map->shards()[id_ % map->shards().size()];
+}
+
+std::uint16_t RespConversation::shard_of(std::uint16_t slot) {
+    const SlotMap* map = database_.slots();
+    if (!map || slot == kNoSlot) return any_shard();
+    const auto owner = map->owner(slot);
+    return owner == SlotMap::kNone ? any_shard() : owner;  // which says that it is nobody's
+}
+
+void RespConversation::reroute() {
+    if (!database_.slots()) return;
+    const auto& shards = database_.slots()->shards();
+    for (std::size_t i = next_; i < owed_.size() && again_ > 0; ++i) {
+        Owed& owed = owed_[i];
+        if (owed.stage != Owed::Stage::again || owed.asking) continue;
+        if (owed.slot != kNoSlot) {
+            owed.shard = shard_of(owed.slot);
+        } else if (std::find(shards.begin(), shards.end(), owed.shard) == shards.end()) {
+            owed.shard = any_shard();
+        }
+    }
+}
+
+// Sets where one that is to be asked again is asked, and whether only after a while.
+void RespConversation::follow(std::size_t at, const Elsewhere& where, Orders& out) {
+    constexpr std::uint8_t kMostMisled = 3;
+    Owed& owed = owed_[at];
+    const bool often = owed.misled >= kMostMisled;
+    if (!often) ++owed.misled;
+    if (where.how == Elsewhere::How::not_primary) wrong_.push_back(owed.shard);
+    SlotMap* map = database_.slots();
+    if (!map) return;
+    pause_due_ = pause_due_ || often || where.how == Elsewhere::How::later;
+    if (where.how != Elsewhere::How::ask) out.look();
+    if (where.how != Elsewhere::How::ask && where.how != Elsewhere::How::moved) return;
+    const auto shard = map->shard_at(where.address);
+    if (shard == SlotMap::kNone) {  // a server that we have not heard of yet
+        out.look();
+        pause_due_ = true;
+        return;
+    }
+    if (where.how == Elsewhere::How::ask) {
+        owed.shard = shard;
+        owed.asking = true;
+        early_[ticket_of(at)].insert(0, kAsking);
+        ++owed.replies;
+        return;
+    }
+    map->moved(where.slot, shard);
+    owed.slot = where.slot;  // where it was not known before
+    if (shard != owed.shard || map->is_primary(where.address)) return;
+    wrong_.push_back(shard);  // one of its replicas has taken over
+    pause_due_ = pause_due_ || owed.misled > 1;
+}
+
+void RespConversation::tell(ByteView bytes, Outcome outcome, Orders& out) {
+    if (!busy()) {
+        out.reply_copy(bytes);
+        return out.finished(outcome);
+    }
+    owe({.stage = Owed::Stage::answered, .outcome = outcome});
+    early_[ticket_of(owed_.size() - 1)] = bytes;
+}
+
+// ---------------------------------------------------------------------------------------------------- lanes
+
+std::optional<RespConversation::Handled> RespConversation::board(std::uint16_t shard, Access access, Orders& out) {
+    if (aboard(shard)) return std::nullopt;
+    if (!refused_.empty() && refused_shard_ == shard) {
+        tell(refused_, Outcome::endpoint_fault, out);
+        return Handled::taken;
+    }
+    opening_ = shard;
+    out.open({access, Affinity::shared, Replay::never, shard});
+    return Handled::later;
+}
+
+void RespConversation::take_turn(const Owed& owed, ByteView request, Orders& out) {
+    if (!busy()) out.started();
+    on_lease_ = false;
+    const std::uint32_t ticket = ticket_of(owed_.size());
+    if (!owed.harmless && std::exchange(wrote_before_, false)) wrote_.clear();
+    if (!owed.harmless && std::find(wrote_.begin(), wrote_.end(), owed.shard) == wrote_.end())
+        wrote_.push_back(owed.shard);
+    owe(owed);
+    out.turn_copy(ticket, request, owed.shard, owed.replies);
+}
+
+RespConversation::Handled RespConversation::forward_cluster(const Request& request, const Plan& plan, ByteView bytes,
+                                                            Orders& out) {
+    if (!database_.slots() || (!database_.table() && !std::exchange(asked_, true))) {  // whoever comes first asks
+        if (const auto done = board(any_shard(), Access::read, out)) return *done;
+    }
+    if (plan.verb == Verb::multi && args().size() == 1) return begin_queue(out);
+    const bool alone = request.status == Request::Status::large || bytes.size() > RequestLimits::kLarge ||
+                       (plan.verb == Verb::unwatch && watching_);
+    if (plan.way == Way::shared && !alone) return share(request, plan, bytes, out);
+    if (busy()) {
+        barrier_ = true;
+        return Handled::later;
+    }
+    const Route route = route_of(plan, args(), false);
+    if (request.status == Request::Status::large && plan.command &&
+        plan.command->request == RequestPolicy::multi_shard && request.count > 3) {
+        say_refused(Refusal::Reason::unsupported, "so large a value in a command with several keys, on a cluster", out);
+        return Handled::taken;
+    }
+    if (const auto done = take_lease(plan, route, out)) return *done;
+    return dispatch(request, plan, bytes, out);
+}
+
+RespConversation::Handled RespConversation::share(const Request& request, const Plan& plan, ByteView bytes,
+                                                  Orders& out) {
+    if (window_full()) return Handled::later;
+    if (on_lease_ && busy()) {
+        barrier_ = true;
+        return Handled::later;
+    }
+    std::string words;
+    if (request.inlined) {
+        command(words, args());
+        bytes = words;
+    }
+    const Route route = route_of(plan, args(), database_.options().split_writes);
+    if (route.to != Route::To::anyone && route.to != Route::To::slot) return share_out(plan, route, bytes, out);
+    const std::uint16_t shard = shard_of(route.slot);
+    if (const auto done = board(shard, plan.only_reads ? Access::read : Access::write, out)) return *done;
+    sent_ = true;
+    Owed owed{.verb = plan.verb, .harmless = plan.only_reads || plan.verb == Verb::unwatch};
+    owed.shard = shard;
+    owed.slot = route.slot;
+    take_turn(owed, bytes, out);
+    return Handled::taken;
+}
+
+// One command, asked of several.
+RespConversation::Handled RespConversation::share_out(const Plan& plan, const Route& route, ByteView bytes,
+                                                      Orders& out) {
+    if (route.to != Route::To::parts && busy()) {  // about all there is: after what was said before
+        barrier_ = true;
+        return Handled::later;
+    }
+    Group group;
+    group.merging.how = route.merge;
+    group.merging.salt = id_ + first_ticket_;
+    std::vector<std::pair<Owed, std::string>> turns;
+    const auto add = [&](std::uint16_t slot, std::uint16_t shard, std::string request) {
+        Owed owed{.verb = plan.verb, .to = Owed::To::part, .harmless = plan.only_reads};
+        owed.slot = slot;
+        owed.shard = shard;
+        turns.emplace_back(owed, std::move(request));
+    };
+    const auto& shards = database_.slots()->shards();
+    if (route.to == Route::To::parts) {
+        for (Part& part : parts_of(*plan.command, args())) {
+            group.merging.places.push_back(std::move(part.places));
+            add(part.slot, shard_of(part.slot), std::move(part.request));
+        }
+    } else if (route.to == Route::To::everyone) {
+        for (const std::uint16_t shard : shards) add(kNoSlot, shard, std::string(bytes));
+    } else {
+        Cursor cursor;
+        if (args().size() < 2 || !read_cursor(args()[1], cursor)) {  // its server says what is wrong
+            add(kNoSlot, any_shard(), std::string(bytes));
+            group.merging.how = Merge::first;
+        } else {
+            auto at = std::lower_bound(shards.begin(), shards.end(), cursor.shard);
+            if (at == shards.end()) {  // those that were to come are no more
+                tell("*2\r\n$1\r\n0\r\n*0\r\n", Outcome::ok, out);
+                return Handled::taken;
+            }
+            if (*at != cursor.shard) cursor.at = 0;
+            group.merging.shard = *at;
+            group.merging.next_shard = std::next(at) == shards.end() ? 0 : *std::next(at);
+            std::vector<ByteView> words = args();
+            const std::string own = std::to_string(cursor.at);
+            words[1] = own;
+            std::string request;
+            command(request, words);
+            add(kNoSlot, *at, std::move(request));
+        }
+    }
+    if (turns.empty()) {
+        say_refused(Refusal::Reason::unavailable, "the cluster has no server", out);
+        return Handled::taken;
+    }
+    for (const auto& [owed, request] : turns)
+        if (const auto done = board(owed.shard, plan.only_reads ? Access::read : Access::write, out)) return *done;
+    sent_ = true;
+    group.merging.parts = static_cast<std::uint32_t>(turns.size());
+    group.first = ticket_of(owed_.size());
+    groups_.push_back(std::move(group));
+    for (const auto& [owed, request] : turns) take_turn(owed, request, out);
+    return Handled::taken;
+}
+
+// ---------------------------------------------------------------------------------------------------- transactions
+
+RespConversation::Handled RespConversation::begin_queue(Orders& out) {
+    queue_.emplace();
+    out.pinned("multi");
+    tell("+OK\r\n", Outcome::ok, out);
+    return Handled::taken;
+}
+
+RespConversation::Handled RespConversation::queue(const Request& request, const Plan& plan, Orders& out) {
+    switch (plan.verb) {
+        case Verb::exec:
+            if (args().size() == 1) return execute(out);
+            break;
+        case Verb::discard:
+            if (args().size() == 1) {
+                if (watching_) return end_watch(out);
+                queue_.reset();
+                tell("+OK\r\n", Outcome::ok, out);
+                return Handled::taken;
+            }
+            break;
+        case Verb::multi:
+            tell("-ERR MULTI calls can not be nested\r\n", Outcome::client_fault, out);
+            return Handled::taken;
+        case Verb::watch:
+            tell("-ERR WATCH inside MULTI is not allowed\r\n", Outcome::client_fault, out);
+            return Handled::taken;
+        default:
+            break;
+    }
+    queue_one(request, plan, out);
+    return Handled::taken;
+}
+
+void RespConversation::queue_one(const Request& request, const Plan& plan, Orders& out) {
+    Queue& queue = *queue_;
+    const auto fail = [&](ByteView text) {
+        queue.failed = true;
+        queue.commands.clear();
+        std::string bytes;
+        error(bytes, text);
+        tell(bytes, Outcome::client_fault, out);
+    };
+    const std::string ours = "ERR breakwater: " + database_.options().database + ": ";
+    if (!plan.command) return fail(unknown_command(args()));
+    if (!plan.command->arity_fits(static_cast<std::size_t>(request.count)))
+        return fail("ERR wrong number of arguments for '" + plan.command->name + "' command");
+    if (plan.command->is(Flag::no_multi)) return fail("ERR Command not allowed inside a transaction");
+    const bool waits = plan.way == Way::single && ByteView(plan.pin) == "blocking";
+    if (plan.way != Way::shared && !waits)
+        return fail(ours + "not supported in a transaction on a cluster: " + plan.command->name);
+    if (request.status == Request::Status::large || queue.commands.size() > kMostQueued)
+        return fail(ours + "a transaction of more than 16 MiB, or a value of more than 64 KiB that comes in pieces");
+    const Route route = route_of(plan, args(), false);
+    if (route.slot != kNoSlot) {
+        if (queue.slot != kNoSlot && queue.slot != route.slot)
+            return fail("CROSSSLOT Keys in request don't hash to the same slot");
+        queue.slot = route.slot;
+    }
+    if (!queue.failed) command(queue.commands, args());
+    ++queue.count;
+    queue.only_reads = queue.only_reads && plan.only_reads;
+    tell("+QUEUED\r\n", Outcome::ok, out);
+}
+
+RespConversation::Handled RespConversation::execute(Orders& out) {
+    const Queue& queue = *queue_;
+    if (queue.failed) {
+        if (watching_) return end_watch(out);
+        queue_.reset();
+        tell("-EXECABORT Transaction discarded because of previous errors.\r\n", Outcome::client_fault, out);
+        return Handled::taken;
+    }
+    if (queue.count == 0 && !watching_) {
+        queue_.reset();
+        tell("*0\r\n", Outcome::ok, out);
+        return Handled::taken;
+    }
+    std::string unit = "*1\r\n$5\r\nMULTI\r\n" + queue.commands + "*1\r\n$4\r\nEXEC\r\n";
+    Owed owed{.verb = Verb::exec, .harmless = queue.only_reads && !watching_};
+    owed.slot = queue.slot;
+    owed.replies = queue.count + 2;
+    if (watching_) {
+        if (busy()) {
+            barrier_ = true;
+            return Handled::later;
+        }
+        owed.alone = true;
+        owed.shard = lease_shard_;
+        skip_ = owed.replies - 1;
+        on_lease_ = alone_ = true;
+        asked_alone_.clear();
+        out.started();
+        out.send_copy(unit);
+        owe(owed);
+        queue_.reset();
+        return Handled::taken;
+    }
+    if (on_lease_ && busy()) {
+        barrier_ = true;
+        return Handled::later;
+    }
+    owed.shard = shard_of(queue.slot);
+    if (const auto done = board(owed.shard, Access::write, out)) {
+        if (*done == Handled::taken) queue_.reset();
+        return *done;
+    }
+    take_turn(owed, unit, out);
+    queue_.reset();
+    return Handled::taken;
+}
+
+// The connection that watches goes back, and with it what it watched.
+RespConversation::Handled RespConversation::end_watch(Orders& out) {
+    if (busy()) {
+        barrier_ = true;
+        return Handled::later;
+    }
+    const bool failed = queue_->failed && args().size() == 1 && LowerName(args()[0]).view() == "exec";
+    queue_.reset();
+    watching_ = false;
+    tell(failed ? "-EXECABORT Transaction discarded because of previous errors.\r\n" : "+OK\r\n",
+         failed ? Outcome::client_fault : Outcome::ok, out);
+    give_back(Left::dirty, out);
+    return Handled::taken;
+}
+
+// ---------------------------------------------------------------------------------------------------- alone
+
+// Nothing: the connection is here.
+std::optional<RespConversation::Handled> RespConversation::take_lease(const Plan& plan, const Route& route,
+                                                                      Orders& out) {
+    std::uint16_t shard = shard_of(route.slot);
+    if (ByteView(plan.pin) == "wait") {  // on those that were written to, one after the other
+        wait_on_ = wrote_;
+        const auto& shards = database_.slots()->shards();
+        if (std::erase_if(wait_on_,
+                          [&](auto s) { return std::find(shards.begin(), shards.end(), s) == shards.end(); })) {
+            tell(":0\r\n", Outcome::ok, out);  // nobody can tell any more
+            return Handled::taken;
+        }
+        if (!wait_on_.empty()) {
+            shard = wait_on_.back();
+            wait_on_.pop_back();
+        }
+    }
+    const bool waits = ByteView(plan.pin) == "wait";
+    if (leased_ && !(waits && watching_) && (shard == lease_shard_ || (route.slot == kNoSlot && !waits)))
+        return std::nullopt;
+    if (watching_) {
+        waits ? say_refused(Refusal::Reason::unsupported, "WAIT while keys are watched, on a cluster", out)
+              : tell("-CROSSSLOT Keys in request don't hash to the same slot\r\n", Outcome::client_fault, out);
+        return Handled::taken;
+    }
+    if (upstream_) give_back(Left::clean, out);
+    if (!refused_.empty() && refused_shard_ == shard) {
+        refuse_waiting(out);
+        return Handled::taken;
+    }
+    opening_ = lease_shard_ = shard;
+    out.open({plan.only_reads ? Access::read : Access::write, Affinity::exclusive, Replay::never, shard});
+    return Handled::later;
+}
+
+// The answer, whole, of one that was asked alone. True: it is asked elsewhere, or later.
+bool RespConversation::redirected(ByteView reply, Orders& out) {
+    Owed& owed = owed_[next_];
+    if (owed.to != Owed::To::client && owed.to != Owed::To::raw_if_fine) return false;
+    const bool transaction = owed.verb == Verb::exec;
+    std::string within;
+    if (const auto unit = unit_errors_.find(ticket_of(next_)); unit != unit_errors_.end()) within = unit->second;
+    unit_errors_.clear();
+    const auto where = elsewhere(reply.starts_with("-EXECABORT") ? ByteView(within) : reply);
+    if (!where) return false;
+    if (transaction) {  // what was watched is watched no more: as if somebody had changed it
+        out.look();
+        answer_with(next_, version_ == Version::resp3 ? "_\r\n" : "*-1\r\n", Outcome::ok);
+    } else if (asked_alone_.empty()) {
+        out.look();
+        answer(next_, Refusal::Reason::unavailable, "not executed: its slot moved while a large value came");
+    } else {
+        ask_again(next_, asked_alone_);
+        follow(next_, *where, out);
+        pause_due_ = pause_due_ || where->how == Elsewhere::How::not_primary;
+    }
+    wrong_.clear();  // the connection goes back as it is
+    out.close(watching_ ? Left::dirty : Left::clean);
+    watching_ = leased_ = on_lease_ = blocking_ = shared_ = false;
+    aboard_.clear();
+    upstream_ = nullptr;
+    tell_answered(out);
+    count_done(out);
+    if (busy()) {
+        go_on(out);
+    } else {
+        alone_ = false;
+        identify(out);
+    }
+    return true;
+}
+
+// WAIT is about several connections' writes: the next one is asked, and the least of what they say is told.
+bool RespConversation::waits_on(ByteView reply, Orders& out) {
+    Owed& owed = owed_[next_];
+    if (!owed.waits) return false;
+    const auto count = reply.starts_with(':') ? parse_integer(reply.substr(1, reply.size() - 3)) : std::nullopt;
+    if (!count) return false;
+    wait_least_ = owed.waited ? std::min(wait_least_, *count) : *count;
+    owed.waited = true;
+    if (wait_on_.empty()) {
+        wrote_before_ = true;
+        if (wait_least_ == *count) return false;
+        answer_with(next_, ":" + std::to_string(wait_least_) + "\r\n", Outcome::ok);
+        blocking_ = false;
+        tell_answered(out);
+        settle(out);
+        return true;
+    }
+    owed.shard = wait_on_.back();
+    wait_on_.pop_back();
+    owed.slot = kNoSlot;
+    ask_again(next_, asked_alone_);
+    out.close(Left::clean);
+    leased_ = on_lease_ = false;
+    upstream_ = nullptr;
+    lease_shard_ = owed.shard;
+    board_missing(out);
+    return true;
+}
+
+// "mode" is what clients go by when they look for the other nodes themselves.
+void RespConversation::tell_hello(Orders& out) {
+    constexpr ByteView kCluster = "$4\r\nmode\r\n$7\r\ncluster\r\n", kAlone = "$4\r\nmode\r\n$10\r\nstandalone\r\n";
+    if (const std::size_t at = kept_.find(kCluster); at != std::string::npos)
+        kept_.replace(at, kCluster.size(), kAlone);
+    out.reply_copy(kept_);
+    kept_.clear();
+    kept_.shrink_to_fit();
+}
+
+}  // namespace breakwater::resp
