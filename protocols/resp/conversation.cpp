@@ -167,6 +167,7 @@ RespConversation::Handled RespConversation::handle(const Request& request, ByteV
                     "a client of a sidecar may not say " + std::string(args()[0].substr(0, 32)), out);
         return Handled::taken;
     }
+    if (shared_ && !leased_ && !busy() && plan.way == Way::local) give_back(Left::clean, out);  // it asks for nothing
     if (plan.way == Way::local)
         if (const auto done = local(plan.verb, out)) return *done;
     return forward(request, plan, bytes, out);
@@ -224,7 +225,7 @@ RespConversation::Handled RespConversation::dispatch(const Request& request, con
         std::string words;
         command(words, {"CLIENT", "SETNAME", name_});
         out.send_copy(words);
-        owe({.to = Owed::To::us, .harmless = true});
+        owe({.to = Owed::To::us, .harmless = true, .alone = true});
         upstream_->name = name_;
         if (to_be_raw && !in_multi_) {  // the last reply that can be told from others
             preparing_ = barrier_ = true;
@@ -289,7 +290,6 @@ void RespConversation::send(const Request& request, ByteView bytes, Orders& out)
 
 // In front of a cluster: its server may say that another is to be asked.
 void RespConversation::keep_alone(const Request& request, ByteView bytes, bool waits) {
-    on_lease_ = true;
     asked_alone_.clear();
     if (request.status == Request::Status::large || bytes.size() > kKeptAlone) return;
     if (waits) asked_alone_ = kPing;

@@ -52,7 +52,7 @@ class RespConversation final : public Conversation {
     void on_cancel(Orders&) override {}
 
     bool listening() const override {
-        return !closing_ && again_ == 0 && !window_full() && !(barrier_ && (busy() || returning_));
+        return !closing_ && again_ == 0 && !paused_ && !window_full() && !(barrier_ && (busy() || returning_));
     }
     bool idle() const override { return !busy() && !pinned() && !queue_; }
     bool in_exchange() const override { return busy() || raw_; }
@@ -84,6 +84,7 @@ class RespConversation final : public Conversation {
         bool asking = false;                 // told to ask there just this once (ASK)
         std::uint16_t shard = 0, slot = kNoSlot;
         std::uint32_t replies = 1;  // to the request: the last one is its answer
+        std::uint32_t key = 0;      // a hash of it; 0: several, or none that is known
     };
     enum class Handled : std::uint8_t { taken, later };
     // A transaction or a watch whose connection was lost: how it goes on without a server until its EXEC.
@@ -100,7 +101,6 @@ class RespConversation final : public Conversation {
         Merging merging;
         std::uint32_t first = 0;  // ticket
         std::uint32_t answered = 0;
-        std::size_t bytes = 0;  // of the answers so far
     };
 
     // --- conversation.cpp: the client's side
@@ -142,6 +142,7 @@ class RespConversation final : public Conversation {
     void ask_again(std::size_t at, ByteView request);
     bool not_done(std::size_t at, const Turn& turn, Orders& out);
     void keep_order(std::size_t at, const Turn& turn);
+    bool any_due() const;     // sent, and not answered
     void go_on(Orders& out);  // with what is to be asked again
     void board_missing(Orders& out);
     void leave_wrong_ones(Orders& out);
@@ -169,6 +170,12 @@ class RespConversation final : public Conversation {
     void tell(ByteView bytes, Outcome outcome, Orders& out);  // in its place among the answers
     std::uint16_t shard_of(std::uint16_t slot);
     std::uint16_t any_shard() const;
+    // What is owed, is owed by the connection that is ours alone, and not by lanes.
+    bool lease_busy() const { return busy() && next_ < owed_.size() && owed_[next_].alone; }
+    void note_write(std::uint16_t shard);
+    void doom_watch();
+    bool would_overtake(std::uint16_t slot, std::uint16_t shard) const;
+    Handled after_all();  // it waits until nothing is in flight
     void take_turn(const Owed& owed, ByteView request, Orders& out);
     void follow(std::size_t at, const Elsewhere& where, Orders& out);
     bool redirected(ByteView reply, Orders& out);  // on a connection of its own
@@ -185,7 +192,7 @@ class RespConversation final : public Conversation {
 
     RespDatabase& database_;
     const std::uint32_t id_;
-    RespUpstream* upstream_ = nullptr;
+    RespUpstream* upstream_ = nullptr;  // not null: it has some server; looked at only where that is its own (leased_)
     std::string user_ = "default", name_;
     std::optional<Refusal> turned_away_;
     std::string refused_;  // no server was to be had: the answer to all that wanted one
@@ -202,7 +209,9 @@ class RespConversation final : public Conversation {
     std::uint16_t refused_shard_ = 0;
     std::uint32_t again_ = 0;  // so many are to be asked again
     bool pause_due_ = false, paused_ = false;
-    bool on_lease_ = false;   // what is owed, is owed by the connection that is ours alone
+    bool strays_ = false;             // of what is in flight, something was sent elsewhere than its slot's owner
+    std::uint64_t sent_version_ = 0;  // of the slots, when the first of it was sent
+    std::size_t early_bytes_ = 0;
     std::uint32_t skip_ = 0;  // replies on it that are nobody's
     std::uint16_t lease_shard_ = 0;
     std::string asked_alone_;                           // the request in flight there

@@ -44,12 +44,16 @@ std::uint16_t RespConversation::shard_of(std::uint16_t slot) {
 void RespConversation::reroute() {
     if (!database_.slots()) return;
     const auto& shards = database_.slots()->shards();
+    const auto exists = [&](std::uint16_t shard) {
+        return std::find(shards.begin(), shards.end(), shard) != shards.end();
+    };
     for (std::size_t i = next_; i < owed_.size() && again_ > 0; ++i) {
         Owed& owed = owed_[i];
-        if (owed.stage != Owed::Stage::again || owed.asking) continue;
+        if (owed.stage != Owed::Stage::again || (owed.asking && exists(owed.shard))) continue;
+        if (owed.asking) ask_again(i, std::string(early_[ticket_of(i)]));
         if (owed.slot != kNoSlot) {
             owed.shard = shard_of(owed.slot);
-        } else if (std::find(shards.begin(), shards.end(), owed.shard) == shards.end()) {
+        } else if (!exists(owed.shard)) {
             owed.shard = any_shard();
         }
     }
@@ -62,8 +66,11 @@ void RespConversation::follow(std::size_t at, const Elsewhere& where, Orders& ou
     const bool often = owed.misled >= kMostMisled;
     if (!often) ++owed.misled;
     if (where.how == Elsewhere::How::not_primary) wrong_.push_back(owed.shard);
-    SlotMap* map = database_.slots();
-    if (!map) return;
+    const SlotMap* map = database_.slots();
+    if (!map) {
+        pause_due_ = is_cluster();
+        return;
+    }
     pause_due_ = pause_due_ || often || where.how == Elsewhere::How::later;
     if (where.how != Elsewhere::How::ask) out.look();
     if (where.how != Elsewhere::How::ask && where.how != Elsewhere::How::moved) return;
@@ -73,6 +80,7 @@ void RespConversation::follow(std::size_t at, const Elsewhere& where, Orders& ou
         pause_due_ = true;
         return;
     }
+    strays_ = true;
     if (where.how == Elsewhere::How::ask) {
         owed.shard = shard;
         owed.asking = true;
@@ -80,11 +88,11 @@ void RespConversation::follow(std::size_t at, const Elsewhere& where, Orders& ou
         ++owed.replies;
         return;
     }
-    map->moved(where.slot, shard);
+    database_.moved(where.slot, shard);
     owed.slot = where.slot;  // where it was not known before
-    if (shard != owed.shard || map->is_primary(where.address)) return;
+    if (shard != owed.shard) return;
     wrong_.push_back(shard);  // one of its replicas has taken over
-    pause_due_ = pause_due_ || owed.misled > 1;
+    pause_due_ = pause_due_ || owed.misled > 1 || !map->is_primary(where.address);
 }
 
 void RespConversation::tell(ByteView bytes, Outcome outcome, Orders& out) {
@@ -94,6 +102,35 @@ void RespConversation::tell(ByteView bytes, Outcome outcome, Orders& out) {
     }
     owe({.stage = Owed::Stage::answered, .outcome = outcome});
     early_[ticket_of(owed_.size() - 1)] = bytes;
+}
+
+// Is something of this slot in flight to another server? Whatever comes of that, it was said before. Rarely looked at:
+// only while a slot has moved since the first of what is in flight was sent.
+bool RespConversation::would_overtake(std::uint16_t slot, std::uint16_t shard) const {
+    if (!busy() || (!strays_ && sent_version_ == database_.slots_version())) return false;
+    return std::any_of(owed_.begin() + static_cast<std::ptrdiff_t>(next_), owed_.end(), [&](const Owed& owed) {
+        return owed.stage != Owed::Stage::answered && owed.shard != shard &&
+               (owed.slot == slot || owed.slot == kNoSlot || slot == kNoSlot);
+    });
+}
+
+void RespConversation::note_write(std::uint16_t shard) {
+    if (!is_cluster()) return;
+    if (std::exchange(wrote_before_, false)) wrote_.clear();
+    if (std::find(wrote_.begin(), wrote_.end(), shard) == wrote_.end()) wrote_.push_back(shard);
+}
+
+// What was watched is watched no more: the EXEC to come is to find it changed.
+void RespConversation::doom_watch() {
+    if (!watching_) return;
+    doomed_ = queue_ ? Doomed::unwatched : Doomed::watch;
+    queue_.reset();
+    watching_ = false;
+}
+
+RespConversation::Handled RespConversation::after_all() {
+    barrier_ = true;
+    return Handled::later;
 }
 
 // ---------------------------------------------------------------------------------------------------- lanes
@@ -110,12 +147,12 @@ std::optional<RespConversation::Handled> RespConversation::board(std::uint16_t s
 }
 
 void RespConversation::take_turn(const Owed& owed, ByteView request, Orders& out) {
-    if (!busy()) out.started();
-    on_lease_ = false;
+    if (!busy()) {
+        out.started();
+        strays_ = false;
+        sent_version_ = database_.slots_version();
+    }
     const std::uint32_t ticket = ticket_of(owed_.size());
-    if (!owed.harmless && std::exchange(wrote_before_, false)) wrote_.clear();
-    if (!owed.harmless && std::find(wrote_.begin(), wrote_.end(), owed.shard) == wrote_.end())
-        wrote_.push_back(owed.shard);
     owe(owed);
     out.turn_copy(ticket, request, owed.shard, owed.replies);
 }
@@ -124,15 +161,17 @@ RespConversation::Handled RespConversation::forward_cluster(const Request& reque
                                                             Orders& out) {
     if (!database_.slots() || (!database_.table() && !std::exchange(asked_, true))) {  // whoever comes first asks
         if (const auto done = board(any_shard(), Access::read, out)) return *done;
+        if (!database_.slots()) {  // a server, and nobody knows yet of what
+            paused_ = true;
+            out.pause();
+            return Handled::later;
+        }
     }
     if (plan.verb == Verb::multi && args().size() == 1) return begin_queue(out);
     const bool alone = request.status == Request::Status::large || bytes.size() > RequestLimits::kLarge ||
                        (plan.verb == Verb::unwatch && watching_);
     if (plan.way == Way::shared && !alone) return share(request, plan, bytes, out);
-    if (busy()) {
-        barrier_ = true;
-        return Handled::later;
-    }
+    if (busy()) return after_all();
     const Route route = route_of(plan, args(), false);
     if (request.status == Request::Status::large && plan.command &&
         plan.command->request == RequestPolicy::multi_shard && request.count > 3) {
@@ -146,10 +185,7 @@ RespConversation::Handled RespConversation::forward_cluster(const Request& reque
 RespConversation::Handled RespConversation::share(const Request& request, const Plan& plan, ByteView bytes,
                                                   Orders& out) {
     if (window_full()) return Handled::later;
-    if (on_lease_ && busy()) {
-        barrier_ = true;
-        return Handled::later;
-    }
+    if (lease_busy()) return after_all();
     std::string words;
     if (request.inlined) {
         command(words, args());
@@ -158,11 +194,13 @@ RespConversation::Handled RespConversation::share(const Request& request, const 
     const Route route = route_of(plan, args(), database_.options().split_writes);
     if (route.to != Route::To::anyone && route.to != Route::To::slot) return share_out(plan, route, bytes, out);
     const std::uint16_t shard = shard_of(route.slot);
+    if (would_overtake(route.slot, shard)) return after_all();
     if (const auto done = board(shard, plan.only_reads ? Access::read : Access::write, out)) return *done;
     sent_ = true;
     Owed owed{.verb = plan.verb, .harmless = plan.only_reads || plan.verb == Verb::unwatch};
     owed.shard = shard;
     owed.slot = route.slot;
+    owed.key = route.key;
     take_turn(owed, bytes, out);
     return Handled::taken;
 }
@@ -219,6 +257,8 @@ RespConversation::Handled RespConversation::share_out(const Plan& plan, const Ro
         return Handled::taken;
     }
     for (const auto& [owed, request] : turns)
+        if (would_overtake(owed.slot, owed.shard)) return after_all();
+    for (const auto& [owed, request] : turns)
         if (const auto done = board(owed.shard, plan.only_reads ? Access::read : Access::write, out)) return *done;
     sent_ = true;
     group.merging.parts = static_cast<std::uint32_t>(turns.size());
@@ -231,7 +271,7 @@ RespConversation::Handled RespConversation::share_out(const Plan& plan, const Ro
 // ---------------------------------------------------------------------------------------------------- transactions
 
 RespConversation::Handled RespConversation::begin_queue(Orders& out) {
-    queue_.emplace();
+    queue_ = Queue{};
     out.pinned("multi");
     tell("+OK\r\n", Outcome::ok, out);
     return Handled::taken;
@@ -312,14 +352,15 @@ RespConversation::Handled RespConversation::execute(Orders& out) {
     owed.slot = queue.slot;
     owed.replies = queue.count + 2;
     if (watching_) {
-        if (busy()) {
-            barrier_ = true;
-            return Handled::later;
+        if (busy()) return after_all();
+        if (queue.slot != kNoSlot && shard_of(queue.slot) != lease_shard_) {
+            queue_->failed = true;
+            return end_watch(out);
         }
         owed.alone = true;
         owed.shard = lease_shard_;
         skip_ = owed.replies - 1;
-        on_lease_ = alone_ = true;
+        alone_ = true;
         asked_alone_.clear();
         out.started();
         out.send_copy(unit);
@@ -327,11 +368,9 @@ RespConversation::Handled RespConversation::execute(Orders& out) {
         queue_.reset();
         return Handled::taken;
     }
-    if (on_lease_ && busy()) {
-        barrier_ = true;
-        return Handled::later;
-    }
+    if (lease_busy()) return after_all();
     owed.shard = shard_of(queue.slot);
+    if (would_overtake(queue.slot, owed.shard)) return after_all();
     if (const auto done = board(owed.shard, Access::write, out)) {
         if (*done == Handled::taken) queue_.reset();
         return *done;
@@ -343,10 +382,7 @@ RespConversation::Handled RespConversation::execute(Orders& out) {
 
 // The connection that watches goes back, and with it what it watched.
 RespConversation::Handled RespConversation::end_watch(Orders& out) {
-    if (busy()) {
-        barrier_ = true;
-        return Handled::later;
-    }
+    if (busy()) return after_all();
     const bool failed = queue_->failed && args().size() == 1 && LowerName(args()[0]).view() == "exec";
     queue_.reset();
     watching_ = false;
@@ -416,7 +452,8 @@ bool RespConversation::redirected(ByteView reply, Orders& out) {
     }
     wrong_.clear();  // the connection goes back as it is
     out.close(watching_ ? Left::dirty : Left::clean);
-    watching_ = leased_ = on_lease_ = blocking_ = shared_ = false;
+    if (!transaction && owed.verb != Verb::unwatch) doom_watch();
+    watching_ = leased_ = blocking_ = shared_ = false;
     aboard_.clear();
     upstream_ = nullptr;
     tell_answered(out);
@@ -452,9 +489,8 @@ bool RespConversation::waits_on(ByteView reply, Orders& out) {
     owed.slot = kNoSlot;
     ask_again(next_, asked_alone_);
     out.close(Left::clean);
-    leased_ = on_lease_ = false;
+    leased_ = false;
     upstream_ = nullptr;
-    lease_shard_ = owed.shard;
     board_missing(out);
     return true;
 }

@@ -10,8 +10,8 @@ namespace breakwater::resp {
 
 namespace {
 
-constexpr std::uint8_t kMostMisled = 3;  // then it is the answer, or takes a while
-constexpr std::size_t kMostMerged = 256 * 1024 * 1024;
+constexpr std::uint8_t kMostMisled = 3;                // then it is the answer, or takes a while
+constexpr std::size_t kMostEarly = 256 * 1024 * 1024;  // of answers that cannot be told yet
 
 }  // namespace
 
@@ -32,8 +32,7 @@ void RespConversation::on_boarded(UpstreamState& upstream, Orders& out) {
     aboard_.push_back(opening_.value_or(0));
     opening_.reset();
     shared_ = true;
-    send_again(out);
-    board_missing(out);
+    go_on(out);
 }
 
 bool RespConversation::send_again(Orders& out) {
@@ -41,14 +40,14 @@ bool RespConversation::send_again(Orders& out) {
     for (std::size_t i = next_; i < owed_.size() && again_ > 0; ++i) {
         Owed& owed = owed_[i];
         if (owed.stage != Owed::Stage::again) continue;
-        if (owed.alone || !shared_ ? !leased_ : !aboard(owed.shard)) continue;
+        const bool on_lease = owed.alone || (!shared_ && !is_cluster());  // or the engine gave it one alone
+        if (on_lease ? !leased_ : !aboard(owed.shard)) continue;
         any = true;
         owed.stage = Owed::Stage::due;
         --again_;
         const auto request = early_.find(ticket_of(i));
-        if (owed.alone || !shared_) {
+        if (on_lease) {
             skip_ = owed.replies - 1;
-            on_lease_ = true;
             out.send_copy(request->second);
             if (is_cluster()) asked_alone_ = std::move(request->second);
         } else {
@@ -80,7 +79,10 @@ void RespConversation::leave_wrong_ones(Orders& out) {
     wrong_.clear();
 }
 
+// The only way forward for what is to be asked again: when all that was sent has been answered, so that what was sent
+// together stays in order.
 void RespConversation::go_on(Orders& out) {
+    if (again_ == 0 || paused_ || any_due()) return;
     leave_wrong_ones(out);
     if (std::exchange(pause_due_, false)) {
         paused_ = true;
@@ -115,6 +117,7 @@ void RespConversation::pop() {
 
 void RespConversation::on_turn(const Turn& turn, Orders& out) {
     const std::size_t at = turn.ticket - first_ticket_;
+    if (at < next_ || at >= owed_.size()) return;
     const bool error = turn.begins && turn.ends && turn.bytes.starts_with('-');
     if (turn.left > 0) {  // +OK and +QUEUED of a transaction, as a rule
         if (error) unit_errors_.try_emplace(turn.ticket, turn.bytes);
@@ -124,23 +127,23 @@ void RespConversation::on_turn(const Turn& turn, Orders& out) {
     if (turn.ends && again_ > 0) keep_order(at, turn);
     Owed& owed = owed_[at];
     if (owed.stage == Owed::Stage::again) return;
-    if (owed.to == Owed::To::part) {
-        Group& group = *group_of(at);
-        group.bytes += turn.bytes.size();
-        if (group.bytes > kMostMerged) {
-            early_.erase(turn.ticket);
-            if (turn.ends) answer(at, Refusal::Reason::overloaded, "an answer of more than 256 MiB in several parts");
-        } else {
-            early_[turn.ticket].append(turn.bytes);
-            if (turn.ends) mark_answered(at);
+    if (turn.ends && !owed.harmless) note_write(owed.shard);
+    if (owed.to == Owed::To::part || at != next_) {
+        early_bytes_ += turn.bytes.size();
+        if (early_bytes_ > kMostEarly) {  // a client whose one slow answer keeps back too much of the others
+            closing_ = true;
+            out.close(Left::broken);
+            forget_server();
+            return out.hang_up();
         }
-        if (turn.ends) tell_answered(out);
-        return;
-    }
-    if (at != next_) {
         early_[turn.ticket].append(turn.bytes);
-        if (turn.ends) mark_answered(at);
-        return;
+        if (!turn.ends) return;
+        mark_answered(at);
+        return tell_answered(out);
+    }
+    if (const auto begun = early_.find(turn.ticket); begun != early_.end()) {  // it was not its turn to be told yet
+        out.reply_copy(begun->second);
+        early_.erase(begun);
     }
     out.reply(turn.bytes);
     reply_begun_ = !turn.ends;
@@ -182,8 +185,10 @@ void RespConversation::ask_again(std::size_t at, ByteView request) {
 // One that is yet to be done was before this one, which its server has done: what was asked for in between has changed
 // hands, and back. A read can be asked again; behind a write, those before it cannot be done any more.
 void RespConversation::keep_order(std::size_t at, const Turn& turn) {
+    // Of one slot some keys may have left, and others not.
     const auto touches = [&](const Owed& other) {
-        return other.slot == owed_[at].slot || other.slot == kNoSlot || owed_[at].slot == kNoSlot;
+        const bool same_key = other.key == 0 || owed_[at].key == 0 || other.key == owed_[at].key;
+        return other.slot == owed_[at].slot && (other.slot != kNoSlot || !is_cluster()) && same_key;
     };
     for (std::size_t i = next_; i < at; ++i) {
         if (owed_[i].stage != Owed::Stage::again || !touches(owed_[i])) continue;
@@ -196,10 +201,13 @@ void RespConversation::on_turns_end(Orders& out) {
     tell_answered(out);
     count_done(out);
     if (!busy()) return settle(out);
-    const bool due = std::any_of(owed_.begin() + static_cast<std::ptrdiff_t>(next_), owed_.end(),
-                                 [](const Owed& owed) { return owed.stage == Owed::Stage::due; });
-    if (again_ == 0 || due) return out.started();
+    if (any_due()) out.started();
     go_on(out);
+}
+
+bool RespConversation::any_due() const {
+    return std::any_of(owed_.begin() + static_cast<std::ptrdiff_t>(next_), owed_.end(),
+                       [](const Owed& owed) { return owed.stage == Owed::Stage::due; });
 }
 
 RespConversation::Group* RespConversation::group_of(std::size_t at) {
@@ -227,6 +235,7 @@ void RespConversation::tell_answered(Orders& out) {
                 replies.push_back(early_[group.first + i]);
                 if (owed_[next_ + i].outcome != Outcome::ok) outcome = owed_[next_ + i].outcome;
             }
+            early_bytes_ = 0;
             out.reply_copy(merge(group.merging, replies));
             out.finished(outcome);
             for (std::uint32_t i = 0; i < group.merging.parts; ++i) {
@@ -255,7 +264,7 @@ void RespConversation::answer_with(std::size_t at, std::string bytes, Outcome ou
 
 void RespConversation::answer(std::size_t at, Refusal::Reason reason, std::string_view why) {
     answer_with(at, refusal_bytes({reason, database_.options().database, std::string(why), {}}, is_cluster()),
-                Outcome::endpoint_fault);
+                Outcome::client_fault);  // the loss itself was counted
 }
 
 void RespConversation::answer_rest(Refusal::Reason reason, std::string_view why, Orders& out) {
@@ -272,7 +281,8 @@ void RespConversation::on_turns_lost(std::uint32_t shard, const std::vector<Lost
     count_done(out);
     disembark(static_cast<std::uint16_t>(shard));
     std::erase(wrong_, static_cast<std::uint16_t>(shard));
-    if (reply_begun_ && owed_[next_].shard == shard) {  // there is no place left where an answer could stand
+    if (reply_begun_ && owed_[next_].shard == shard &&
+        !owed_[next_].alone) {  // there is no place left where an answer could stand
         closing_ = true;
         out.close(Left::broken);
         forget_server();
@@ -281,6 +291,7 @@ void RespConversation::on_turns_lost(std::uint32_t shard, const std::vector<Lost
     }
     for (const LostTurn& turn : turns) {
         const std::size_t at = turn.ticket - first_ticket_;
+        if (at < next_ || at >= owed_.size()) continue;
         Owed& owed = owed_[at];
         unit_errors_.erase(turn.ticket);
         if (!turn.sent || (owed.harmless && may_repeat)) {
@@ -291,8 +302,7 @@ void RespConversation::on_turns_lost(std::uint32_t shard, const std::vector<Lost
     }
     tell_answered(out);
     if (!busy()) return upstream_ ? settle(out) : identify(out);
-    reroute();
-    board_missing(out);
+    go_on(out);
 }
 
 }  // namespace breakwater::resp

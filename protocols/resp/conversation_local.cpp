@@ -195,8 +195,10 @@ RespConversation::Handled RespConversation::hello(Orders& out) {
     std::string words;
     command(words, {"HELLO", wanted == Version::resp3 ? "3" : "2"});
     out.send_copy(words);
-    owe({.verb = Verb::hello, .to = is_cluster() ? Owed::To::hello : Owed::To::client, .harmless = true});
-    on_lease_ = is_cluster();
+    owe({.verb = Verb::hello,
+         .to = is_cluster() ? Owed::To::hello : Owed::To::client,
+         .harmless = true,
+         .alone = true});
     return Handled::taken;
 }
 

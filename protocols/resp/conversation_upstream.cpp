@@ -26,7 +26,7 @@ std::size_t RespConversation::hear(ByteView bytes, Orders& out) {
     while (used < bytes.size()) {
         if (raw_) return used + pass_raw(bytes.substr(used), out);
         if (!upstream_ || !leased_) return used;
-        if (next_ == owed_.size()) {
+        if (next_ == owed_.size() || (is_cluster() && !owed_[next_].alone)) {
             out.fault("a reply that nobody asked for");
             return used;
         }
@@ -118,6 +118,7 @@ void RespConversation::on_reply(const Owed& owed, ByteView bytes, Orders& out) {
         raw_ = !failed;
     }
     blocking_ = alone_ = false;
+    if (!owed.harmless && owed.alone) note_write(owed.shard);
     ++done_;
     if (raw_) {
         count_done(out);
@@ -168,6 +169,7 @@ std::size_t RespConversation::pass_raw(ByteView bytes, Orders& out) {
 void RespConversation::on_opened(UpstreamState& upstream, Orders& out) {
     upstream_ = static_cast<RespUpstream*>(&upstream);
     leased_ = true;
+    lease_shard_ = opening_.value_or(0);
     opening_.reset();
     skip_ = 0;
     only_reads_ = !send_again(out);  // the engine keeps no copy of these
@@ -177,10 +179,8 @@ void RespConversation::on_opened(UpstreamState& upstream, Orders& out) {
 void RespConversation::on_refused(const Refusal& refusal, Orders& out) {
     refused_shard_ = opening_.value_or(0);
     opening_.reset();
-    if (is_cluster() && refusal.reason == Refusal::Reason::relocated) {
-        if (again_ > 0) go_on(out);
-        return;  // else what waits is handed over once more, and looks for its place anew
-    }
+    if (is_cluster() && refusal.reason == Refusal::Reason::relocated)
+        return go_on(out);  // or what waits is handed over once more, and looks for its place anew
     const std::string bytes = refusal_bytes(refusal, is_cluster());
     bool any = false;
     for (std::size_t i = next_; i < owed_.size() && again_ > 0; ++i) {  // what was to be sent again
@@ -191,12 +191,12 @@ void RespConversation::on_refused(const Refusal& refusal, Orders& out) {
     if (!any) refused_ = bytes;
     tell_answered(out);
     if (!busy()) return upstream_ ? settle(out) : identify(out);
-    board_missing(out);
+    go_on(out);
 }
 
 Left RespConversation::left() const {
     if (busy() || raw_) return Left::broken;
-    return in_multi_ || watching_ || (upstream_ && !upstream_->at_home()) ? Left::dirty : Left::clean;
+    return in_multi_ || watching_ || (leased_ && !upstream_->at_home()) ? Left::dirty : Left::clean;
 }
 
 Left RespConversation::left_behind() const { return left(); }
@@ -226,7 +226,9 @@ void RespConversation::forget_server() {
     unit_errors_.clear();
     groups_.clear();
     again_ = skip_ = 0;
-    pause_due_ = paused_ = on_lease_ = false;
+    pause_due_ = paused_ = false;
+    early_bytes_ = 0;
+
     asked_alone_.clear();
     scanner_ = {};
     kept_.clear();
@@ -237,10 +239,9 @@ void RespConversation::forget_server() {
 // ---------------------------------------------------------------------------------------------------- losses
 
 Conversation::AfterLoss RespConversation::on_upstream_lost(bool may_retry, std::string_view why, Orders& out) {
-    if (is_cluster() && leased_ && !on_lease_ && !raw_) {  // it only watched; what is owed, is owed by others
-        if (watching_) doomed_ = queue_ ? Doomed::unwatched : Doomed::watch;
-        queue_.reset();
-        watching_ = leased_ = false;
+    if (is_cluster() && leased_ && !lease_busy() && !raw_) {  // it only watched; what is owed, is owed by others
+        doom_watch();
+        leased_ = false;
         if (!shared_) upstream_ = nullptr;
         if (!busy()) upstream_ ? settle(out) : identify(out);
         return AfterLoss::told;
@@ -259,7 +260,7 @@ Conversation::AfterLoss RespConversation::on_upstream_lost(bool may_retry, std::
     if (in_multi_ && !executing) {
         doomed_ = Doomed::transaction;
     } else if (watching_ && !executing) {
-        doomed_ = Doomed::watch;
+        doom_watch();
     }
     forget_server();
     sent_ = false;  // what is still to come of a large command is dropped
@@ -298,8 +299,8 @@ void RespConversation::on_deadline(Orders& out) {
     answer_rest(Refusal::Reason::deadline, "the request's deadline passed", out);
     if (in_multi_)
         doomed_ = Doomed::transaction;
-    else if (watching_)
-        doomed_ = Doomed::watch;
+    else
+        doom_watch();
     sent_ = false;
     give_back(Left::broken, out);
 }

@@ -50,10 +50,18 @@ class RespDatabase {
     bool finds_primary() const { return !options_.master_name.empty() || options_.cluster; }
     bool is_cluster() const { return options_.cluster; }
     // Null until the cluster is known.
-    SlotMap* slots() const { return slots_.get(); }
+    const SlotMap* slots() const { return slots_.get(); }
     void on_located(const Located& located) {
-        if (options_.cluster && !located.shards.empty()) slots_ = std::make_unique<SlotMap>(located);
+        if (!options_.cluster || located.shards.empty()) return;
+        slots_ = std::make_unique<SlotMap>(located);
+        ++slots_version_;
     }
+    void moved(std::uint16_t slot, SlotMap::Shard to) {
+        if (slots_->owner(slot) == to) return;
+        slots_->moved(slot, to);
+        ++slots_version_;
+    }
+    std::uint64_t slots_version() const { return slots_version_; }
     // As whom we ask the nodes of a cluster, whoever the clients are.
     Login own_login() const;
     bool password_fits(ByteView user, ByteView password) const;
@@ -76,6 +84,7 @@ class RespDatabase {
     std::shared_ptr<const CommandTable> table_;
     std::uint32_t databases_ = 1;
     std::unique_ptr<SlotMap> slots_;
+    std::uint64_t slots_version_ = 0;
     std::unordered_map<std::string, std::weak_ptr<const RespIdentity>> identities_;
 };
 

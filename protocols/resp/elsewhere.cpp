@@ -12,7 +12,10 @@ std::optional<Elsewhere> elsewhere(ByteView reply) {
         reply == "-LOADING Redis is loading the dataset in memory\r\n" ||
         reply == "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n")
         return Elsewhere{How::not_primary, 0, {}};
-    if (reply == "-TRYAGAIN Multiple keys request during rehashing of slot\r\n" || reply.starts_with("-CLUSTERDOWN "))
+    if (reply == "-TRYAGAIN Multiple keys request during rehashing of slot\r\n" ||
+        reply == "-CLUSTERDOWN The cluster is down\r\n" ||
+        reply == "-CLUSTERDOWN The cluster is down and only accepts read commands\r\n" ||
+        reply == "-CLUSTERDOWN Hash slot not served\r\n")
         return Elsewhere{How::later, 0, {}};
     constexpr ByteView kMoved = "-MOVED ", kAsk = "-ASK ";
     const bool moved = reply.starts_with(kMoved);

@@ -52,24 +52,25 @@ Route route_of(const Plan& plan, const std::vector<ByteView>& args, bool split_w
     const Command& command = *plan.command;
     const auto special =
         std::find_if(kSpecials.begin(), kSpecials.end(), [&](const Special& one) { return one.name == command.name; });
-    if (special != kSpecials.end()) return {special->to, kNoSlot, special->merge};
+    if (special != kSpecials.end()) return {special->to, kNoSlot, special->merge, 0};
     auto keys = key_positions(command, args);
     if (!keys) keys = known_key_positions(command, args);
     if (keys->empty()) {
         const bool all = command.request == RequestPolicy::all_nodes || command.request == RequestPolicy::all_shards;
         const auto merge = merge_of(command);
         // Without a policy for the answers they are about the server itself; one of them is what one server would say.
-        if (all && merge) return {Route::To::everyone, kNoSlot, *merge};
+        if (all && merge) return {Route::To::everyone, kNoSlot, *merge, 0};
         return route;
     }
     route.to = Route::To::slot;
     route.slot = slot_of(args[keys->front()]);
     const bool several =
         std::any_of(keys->begin() + 1, keys->end(), [&](std::size_t at) { return slot_of(args[at]) != route.slot; });
+    if (keys->size() == 1) route.key = static_cast<std::uint32_t>(std::hash<ByteView>{}(args[keys->front()])) | 1U;
     if (!several || command.request != RequestPolicy::multi_shard) return route;
     // Parts of what a server would refuse as a whole must not be carried out; and MSETNX is about all its keys at once.
     const std::size_t step = (*keys)[1] - (*keys)[0];
-    const bool sound = command.arity_fits(args.size()) && (args.size() - keys->front()) % step == 0;
+    const bool sound = command.arity_fits(args.size()) && keys->front() == 1 && keys->back() + step == args.size();
     if (!sound || command.name == "msetnx" || (command.is(Flag::write) && !split_writes)) return route;
     const auto merge = merge_of(command);
     route.to = Route::To::parts;

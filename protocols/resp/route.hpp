@@ -25,6 +25,7 @@ struct Route {
     To to = To::anyone;
     std::uint16_t slot = kNoSlot;
     Merge merge = Merge::first;  // parts, everyone
+    std::uint32_t key = 0;       // a hash of the only one; 0: there are several, or none
 };
 
 // `split_writes`: commands that write may go in parts too, each of which is atomic by itself.

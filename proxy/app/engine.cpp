@@ -242,7 +242,7 @@ void EngineImpl::change(Served& served, const config::Database& database, const 
                 auto& slot = self.databases[name];
                 if (slot) {
                     slot->change(conversations == Conversations::anew ? make() : nullptr, settings);
-                    return slot->protocol().on_located(served.located);
+                    return slot->on_located(served.located);
                 }
                 slot = std::make_unique<session::Database>(served.shared, make(), settings, self.worker.reactor(),
                                                            *resolver_, i,
@@ -289,7 +289,7 @@ void EngineImpl::discover(Served& served) {
             served.scout = std::make_unique<topology::Scout>(
                 self.worker.reactor(), *resolver_, served.plan.endpoints,
                 [&self, name]() -> Protocol* { return &self.databases.at(name)->protocol(); }, ++seed_,
-                served.plan.sharded,
+                served.plan.sharded, served.located,
                 [this, name, scout = served.scouting](Located located) {
                     on_control([this, name, scout, located = std::move(located)] { relocate(name, scout, located); });
                 });

@@ -150,11 +150,13 @@ void Pool::grant(Waiter& waiter, Upstream& upstream) {
 void Pool::schedule_pump() {
     if (pump_scheduled_) return;
     pump_scheduled_ = true;
-    context_.reactor.defer([this, alive = alive_] {
+    const auto go = [this, alive = alive_] {
         if (!*alive) return;
         pump_scheduled_ = false;
         pump();
-    });
+    };
+    // Who is sent away from here may come back at once: not within the same turn.
+    settings_->gone ? context_.reactor.next_turn(go) : context_.reactor.defer(go);
 }
 
 void Pool::pump() {

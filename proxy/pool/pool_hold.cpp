@@ -73,7 +73,7 @@ void Pool::end_phase(Waiter& waiter) const {
 void Pool::look_for_primary() {
     constexpr auto kBetween = std::chrono::milliseconds(900);
     const TimePoint now = context_.reactor.now();
-    if (settings_->endpoints.size() < 2 || now - last_search_ < kBetween) return;
+    if (settings_->any_role || now - last_search_ < kBetween) return;
     last_search_ = now;
     for (const auto& endpoint : settings_->endpoints)
         if (endpoint->usable() && endpoint->role() != Role::primary) endpoint->suspect();

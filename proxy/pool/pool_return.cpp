@@ -197,6 +197,12 @@ void Pool::change(SettingsRef settings, IdentityRef renewed) {
     settings_ = std::move(settings);
     if (renewed) identity_ = std::move(renewed);
     if (new_epoch) close_idle();
+    // A server that belongs to another shard now has other data.
+    const auto& endpoints = settings_->endpoints;
+    for (const auto& [upstream, owned] : all_)
+        if (std::find(endpoints.begin(), endpoints.end(), upstream->endpoint) == endpoints.end())
+            upstream->doomed = true;
+    if (lane_ && lane_->upstream().doomed) retire_lane();
     while (!idle_.empty() && shared_->total.load() > settings_->max_size) destroy(*idle_.front());
     deadline_.cancel();  // the time-outs may be others now
     schedule_pump();

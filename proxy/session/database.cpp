@@ -48,6 +48,12 @@ void Database::change(std::unique_ptr<Protocol> protocol, Settings settings) {
     for (auto& [place, pool] : pools_) pool->change(settings_of(place.shard), protocol_->renew(*pool->identity()));
 }
 
+// Conversations that began before a reload look for their servers too.
+void Database::on_located(const Located& located) {
+    protocol_->on_located(located);
+    for (const auto& former : former_) former->on_located(located);
+}
+
 void Database::on_endpoint_change() {
     for (auto& [key, pool] : pools_) pool->on_endpoint_change();
 }

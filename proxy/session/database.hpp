@@ -91,6 +91,7 @@ class Database {
 
     pool::Pool& pool_for(const IdentityRef& identity, std::uint32_t shard);
     void change(std::unique_ptr<Protocol> protocol, Settings settings);
+    void on_located(const Located& located);
     void on_endpoint_change();
     void housekeep();
     void drain();

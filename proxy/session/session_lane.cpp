@@ -58,7 +58,9 @@ void Session::on_lane(Lane& lane) {  // by the pool, from outside of any event o
 
 void Session::leave_lane(Seat& seat) {
     if (heard_ == &seat) heard_ = nullptr;
-    if (seat.room_in) std::exchange(seat.room_in, nullptr)->forget(seat);
+    // One that waits for room to come aboard goes on waiting.
+    const bool still = waiting_ && !queued() && wanted_.shard == seat.shard && !seat.lane;
+    if (seat.room_in && !still) std::exchange(seat.room_in, nullptr)->forget(seat);
     if (seat.lane) std::exchange(seat.lane, nullptr)->leave(seat);
 }
 

@@ -163,8 +163,10 @@ void Session::open_exchange(Intent intent) {
 }
 
 void Session::forget_wait() {
-    if (waiting_) pool(wanted_.shard).forget(*this);
-    waiting_ = false;
+    if (!std::exchange(waiting_, false)) return;
+    pool(wanted_.shard).forget(*this);
+    Seat& mine = seat(wanted_.shard);
+    if (mine.room_in && !mine.lane) std::exchange(mine.room_in, nullptr)->forget(mine);
 }
 
 Session::Pause::Pause(Session& session) : timer(session.worker_.reactor(), [&session] { session.on_pause_end(); }) {}
@@ -352,7 +354,8 @@ void Session::end() {
         if (waiting_) {
             forget_wait();
             on_refusal({Refusal::Reason::draining, database_.name(), "the proxy is shutting down", {}});
-        } else if (served() || pausing()) {
+        }
+        if (phase_ == Phase::open && (served() || pausing())) {
             leave_lanes();
             if (Upstream* upstream = std::exchange(lease_, nullptr))
                 upstream->pool->release(*upstream, Left::broken, Outcome::client_fault);

@@ -113,8 +113,12 @@ void Endpoint::set_role(Role role) {
 
 void Endpoint::rule(Role role, Rest rest) {
     const bool given_up = rest == Rest::given_up;
-    const bool was_given_up = given_up_.exchange(given_up, std::memory_order_relaxed);
-    if (ruled_.exchange(role, std::memory_order_relaxed) != role || was_given_up != given_up) call_listener();
+    bool changed = given_up_.exchange(given_up, std::memory_order_relaxed) != given_up;
+    if (ruled_.exchange(role, std::memory_order_relaxed) != role) {
+        changed = true;
+        if (role == Role::primary) suspect_ = true;  // what it said of itself was before that: it is asked again
+    }
+    if (changed) call_listener();
 }
 
 void Endpoint::call_listener() {

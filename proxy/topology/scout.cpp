@@ -52,7 +52,7 @@ Located keep_places(const Located& fresh, const Located& known) {
 }
 
 Scout::Scout(net::Reactor& reactor, net::Resolver& resolver, std::vector<EndpointSettings> seeds,
-             std::function<Protocol*()> protocol, std::uint64_t seed, bool ask_found,
+             std::function<Protocol*()> protocol, std::uint64_t seed, bool ask_found, Located known,
              std::function<void(Located)> found)
     : reactor_(reactor),
       resolver_(resolver),
@@ -60,6 +60,7 @@ Scout::Scout(net::Reactor& reactor, net::Resolver& resolver, std::vector<Endpoin
       random_(seed),
       found_(std::move(found)),
       due_(reactor, [this] { ask_all(); }),
+      known_(std::move(known)),
       ask_found_(ask_found) {
     for (EndpointSettings& one : seeds) seeds_.emplace_back().settings = std::move(one);
 }
@@ -107,7 +108,11 @@ void Scout::on_said(Seed& seed, const std::shared_ptr<Located>& located, net::Di
     seed.trouble = trouble;
     if (result.fault) return compare();
     seed.said = *located;
-    compare();
+    // One that has never met another does not know its own address.
+    for (Located::Shard& shard : seed.said->shards)
+        if (shard.primary.port != 0 && shard.primary.host.empty()) shard.primary.host = seed.settings.target.host;
+    if (seed.said->asked.host.empty()) seed.said->asked.host = seed.settings.target.host;
+    compare();  // which may be the end of this seed
 }
 
 // One that hangs must not hold up the others; what it says is added when it comes.

@@ -29,7 +29,8 @@ Located keep_places(const Located& fresh, const Located& known);
 class Scout {
   public:
     Scout(net::Reactor& reactor, net::Resolver& resolver, std::vector<EndpointSettings> seeds,
-          std::function<Protocol*()> protocol, std::uint64_t seed, bool ask_found, std::function<void(Located)> found);
+          std::function<Protocol*()> protocol, std::uint64_t seed, bool ask_found, Located known,
+          std::function<void(Located)> found);
     ~Scout();
     Scout(const Scout&) = delete;
     Scout& operator=(const Scout&) = delete;
@@ -61,8 +62,8 @@ class Scout {
     std::list<Seed> seeds_;
     net::Timer due_;
     net::TimePoint last_look_{}, eager_until_{};
-    const bool ask_found_;
     Located known_;
+    const bool ask_found_;
 };
 
 }  // namespace breakwater::topology

@@ -311,7 +311,7 @@ TEST_F(ClusterTalk, WhoWaitsForAShardThatIsNoMoreLooksAgain) {
     grant = false;
     client_says(say({"GET", a}));
     EXPECT_TRUE(waiting);
-    database.slots()->moved(slot_of(a), 2);
+    database.moved(slot_of(a), 2);
     grant = true;
     refuse({Refusal::Reason::relocated, "d", "", {}});
     EXPECT_EQ(to_shard(2), say({"GET", a}));

@@ -39,6 +39,16 @@ struct Talk {
         }
         go_on();
     }
+    // The oldest request that it has not answered; nothing: there is none.
+    const std::string* asked_of(std::uint32_t shard) const {
+        const auto seat = lanes_.find(shard);
+        return seat == lanes_.end() || seat->second.turns.empty() ? nullptr : &seat->second.turns.front().request;
+    }
+    std::size_t turns_at(std::uint32_t shard) const {
+        const auto seat = lanes_.find(shard);
+        return seat == lanes_.end() ? 0 : seat->second.turns.size();
+    }
+    bool aboard(std::uint32_t shard) const { return lanes_.contains(shard); }
     void shard_says(std::uint32_t shard, const std::string& bytes) { deal_out(shard, bytes); }
     void end_pause(bool late = false) {
         paused = false;
