@@ -13,7 +13,8 @@ namespace breakwater::resp {
 namespace {
 
 constexpr ByteView kPing = "*1\r\n$4\r\nPING\r\n";
-constexpr std::size_t kKeptAlone = 1024 * 1024;  // a larger request cannot be sent elsewhere
+constexpr std::uint64_t kMostGathered = 64 * 1024 * 1024;  // of a command that is to be split
+constexpr std::size_t kKeptAlone = 1024 * 1024;            // a larger request cannot be sent elsewhere
 
 constexpr char kTlsHandshake = 0x16;  // RFC 8446 5.1; no command begins with it
 
@@ -79,6 +80,7 @@ std::size_t RespConversation::on_client(ByteView bytes, Orders& out) {
     std::size_t used = 0;
     RequestLimits limits;
     limits.authenticated = authenticated_;
+    limits.large = gather_ ? kMostGathered : RequestLimits::kLarge;
     while (used < bytes.size() && !closing_) {
         const ByteView rest = bytes.substr(used);
         if (!tail_.done()) {
@@ -98,6 +100,14 @@ std::size_t RespConversation::on_client(ByteView bytes, Orders& out) {
         const Request request = database_.reader.read(rest, limits, progress_);
         switch (request.status) {
             case Request::Status::incomplete:
+                if (gather_ && rest.size() > kMostGathered) {
+                    say_error("ERR breakwater: " + database_.options().database +
+                                  ": more than 64 MiB in one command over several slots",
+                              out);
+                    closing_ = true;
+                    out.hang_up();
+                    return bytes.size();
+                }
                 return used + request.size;
             case Request::Status::malformed:
                 if (busy() && !raw_) {  // in its place: after the answers to what came before
@@ -115,6 +125,8 @@ std::size_t RespConversation::on_client(ByteView bytes, Orders& out) {
                 sent_ = false;
                 if (handle(request, rest.substr(request.at, request.size - request.at), out) == Handled::later)
                     return used;
+                gather_ = false;
+                limits.large = RequestLimits::kLarge;
                 used += request.size;
                 if (request.status == Request::Status::large) tail_ = request.tail;
         }
@@ -178,6 +190,13 @@ RespConversation::Handled RespConversation::handle_raw(const Plan& plan, ByteVie
     if (plan.way == Way::refused || plan.verb == Verb::auth || (plan.verb == Verb::hello && args().size() > 2)) {
         out.send_copy(impossible(args()[0]));
         return Handled::taken;
+    }
+    if (is_cluster() && !blind_) {  // its keys may be elsewhere, and replies are not counted here
+        const Route route = route_of(plan, args(), false);
+        if (route.slot != kNoSlot && shard_of(route.slot) != lease_shard_) {
+            out.send_copy(impossible(args()[0]));
+            return Handled::taken;
+        }
     }
     if (plan.verb == Verb::reset && !blind_) returning_ = barrier_ = true;
     out.send(bytes);

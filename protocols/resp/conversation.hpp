@@ -172,7 +172,7 @@ class RespConversation final : public Conversation {
     std::uint16_t any_shard() const;
     // What is owed, is owed by the connection that is ours alone, and not by lanes.
     bool lease_busy() const { return busy() && next_ < owed_.size() && owed_[next_].alone; }
-    void note_write(std::uint16_t shard);
+    void note_write(std::uint16_t shard, std::uint64_t history);
     void doom_watch();
     bool would_overtake(std::uint16_t slot, std::uint16_t shard) const;
     Handled after_all();  // it waits until nothing is in flight
@@ -203,12 +203,17 @@ class RespConversation final : public Conversation {
         early_;            // by ticket: an answer that is not to be told yet, or what is to be asked again
     bool shared_ = false;  // it has seats in lanes
     bool leased_ = false;  // upstream_ is its own for now
-    std::vector<std::uint16_t> aboard_;  // of which shards
-    std::vector<std::uint16_t> wrong_;   // whose servers are not who they were taken for
+    struct Place {
+        std::uint16_t shard = 0;
+        std::uint64_t history = 0;  // of its server's data
+    };
+    std::vector<Place> aboard_;         // of which shards
+    std::vector<std::uint16_t> wrong_;  // whose servers are not who they were taken for
     std::optional<std::uint16_t> opening_;
     std::uint16_t refused_shard_ = 0;
     std::uint32_t again_ = 0;  // so many are to be asked again
     bool pause_due_ = false, paused_ = false;
+    bool gather_ = false;             // a large command is to come whole, since it goes to several
     bool strays_ = false;             // of what is in flight, something was sent elsewhere than its slot's owner
     std::uint64_t sent_version_ = 0;  // of the slots, when the first of it was sent
     std::size_t early_bytes_ = 0;
@@ -218,7 +223,9 @@ class RespConversation final : public Conversation {
     std::map<std::uint32_t, std::string> unit_errors_;  // by ticket: the first one before the last reply
     std::deque<Group> groups_;
     std::optional<Queue> queue_;
-    std::vector<std::uint16_t> wrote_, wait_on_;  // shards: written to since the last WAIT; that one's, still to come
+    std::vector<Place> wrote_;            // since the last WAIT
+    std::vector<std::uint16_t> wait_on_;  // shards that the WAIT in hand is still to ask
+
     std::int64_t wait_least_ = 0;
     bool wrote_before_ = false;  // wrote_ is what the last WAIT was about
     std::uint32_t done_ = 0;     // replies passed on and not counted yet: they leave in one piece

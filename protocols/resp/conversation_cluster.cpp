@@ -114,10 +114,11 @@ bool RespConversation::would_overtake(std::uint16_t slot, std::uint16_t shard) c
     });
 }
 
-void RespConversation::note_write(std::uint16_t shard) {
-    if (!is_cluster()) return;
+void RespConversation::note_write(std::uint16_t shard, std::uint64_t history) {
     if (std::exchange(wrote_before_, false)) wrote_.clear();
-    if (std::find(wrote_.begin(), wrote_.end(), shard) == wrote_.end()) wrote_.push_back(shard);
+    const auto known =
+        std::find_if(wrote_.begin(), wrote_.end(), [&](const Place& place) { return place.shard == shard; });
+    known == wrote_.end() ? wrote_.push_back({shard, history}) : void(known->history = history);
 }
 
 // What was watched is watched no more: the EXEC to come is to find it changed.
@@ -168,16 +169,15 @@ RespConversation::Handled RespConversation::forward_cluster(const Request& reque
         }
     }
     if (plan.verb == Verb::multi && args().size() == 1) return begin_queue(out);
-    const bool alone = request.status == Request::Status::large || bytes.size() > RequestLimits::kLarge ||
+    const bool several = plan.command && plan.command->request == RequestPolicy::multi_shard;
+    const bool alone = request.status == Request::Status::large || (bytes.size() > RequestLimits::kLarge && !several) ||
                        (plan.verb == Verb::unwatch && watching_);
     if (plan.way == Way::shared && !alone) return share(request, plan, bytes, out);
     if (busy()) return after_all();
     const Route route = route_of(plan, args(), false);
     if (request.status == Request::Status::large && plan.command &&
-        plan.command->request == RequestPolicy::multi_shard && request.count > 3) {
-        say_refused(Refusal::Reason::unsupported, "so large a value in a command with several keys, on a cluster", out);
-        return Handled::taken;
-    }
+        plan.command->request == RequestPolicy::multi_shard && request.count > 3 && !std::exchange(gather_, true))
+        return Handled::later;
     if (const auto done = take_lease(plan, route, out)) return *done;
     return dispatch(request, plan, bytes, out);
 }
@@ -192,7 +192,12 @@ RespConversation::Handled RespConversation::share(const Request& request, const 
         bytes = words;
     }
     const Route route = route_of(plan, args(), database_.options().split_writes);
-    if (route.to != Route::To::anyone && route.to != Route::To::slot) return share_out(plan, route, bytes, out);
+    if (route.to != Route::To::anyone && route.to != Route::To::slot && route.to != Route::To::nobody)
+        return share_out(plan, route, bytes, out);
+    if (route.to == Route::To::nobody) {
+        tell("-ERR wrong number of arguments for '" + plan.command->name + "' command\r\n", Outcome::client_fault, out);
+        return Handled::taken;
+    }
     const std::uint16_t shard = shard_of(route.slot);
     if (would_overtake(route.slot, shard)) return after_all();
     if (const auto done = board(shard, plan.only_reads ? Access::read : Access::write, out)) return *done;
@@ -399,7 +404,8 @@ std::optional<RespConversation::Handled> RespConversation::take_lease(const Plan
                                                                       Orders& out) {
     std::uint16_t shard = shard_of(route.slot);
     if (ByteView(plan.pin) == "wait") {  // on those that were written to, one after the other
-        wait_on_ = wrote_;
+        wait_on_.clear();
+        for (const Place& place : wrote_) wait_on_.push_back(place.shard);
         const auto& shards = database_.slots()->shards();
         if (std::erase_if(wait_on_,
                           [&](auto s) { return std::find(shards.begin(), shards.end(), s) == shards.end(); })) {
@@ -471,13 +477,17 @@ bool RespConversation::redirected(ByteView reply, Orders& out) {
 bool RespConversation::waits_on(ByteView reply, Orders& out) {
     Owed& owed = owed_[next_];
     if (!owed.waits) return false;
-    const auto count = reply.starts_with(':') ? parse_integer(reply.substr(1, reply.size() - 3)) : std::nullopt;
+    auto count = reply.starts_with(':') ? parse_integer(reply.substr(1, reply.size() - 3)) : std::nullopt;
     if (!count) return false;
+    const std::int64_t told = *count;
+    // Whoever has taken over since may have what was written, or not: nobody has confirmed it.
+    for (const Place& place : wrote_)
+        if (place.shard == lease_shard_ && place.history != upstream_->history) count = 0;
     wait_least_ = owed.waited ? std::min(wait_least_, *count) : *count;
     owed.waited = true;
     if (wait_on_.empty()) {
         wrote_before_ = true;
-        if (wait_least_ == *count) return false;
+        if (wait_least_ == told) return false;
         answer_with(next_, ":" + std::to_string(wait_least_) + "\r\n", Outcome::ok);
         blocking_ = false;
         tell_answered(out);

@@ -18,18 +18,18 @@ constexpr std::size_t kMostEarly = 256 * 1024 * 1024;  // of answers that cannot
 // ---------------------------------------------------------------------------------------------------- seats
 
 bool RespConversation::aboard(std::uint16_t shard) const {
-    return std::find(aboard_.begin(), aboard_.end(), shard) != aboard_.end();
+    return std::any_of(aboard_.begin(), aboard_.end(), [&](const Place& place) { return place.shard == shard; });
 }
 
 void RespConversation::disembark(std::uint16_t shard) {
-    std::erase(aboard_, shard);
+    std::erase_if(aboard_, [&](const Place& place) { return place.shard == shard; });
     shared_ = !aboard_.empty();
     if (!shared_ && !leased_) upstream_ = nullptr;
 }
 
 void RespConversation::on_boarded(UpstreamState& upstream, Orders& out) {
     if (!leased_) upstream_ = static_cast<RespUpstream*>(&upstream);
-    aboard_.push_back(opening_.value_or(0));
+    aboard_.push_back({opening_.value_or(0), static_cast<RespUpstream&>(upstream).history});
     opening_.reset();
     shared_ = true;
     go_on(out);
@@ -127,7 +127,11 @@ void RespConversation::on_turn(const Turn& turn, Orders& out) {
     if (turn.ends && again_ > 0) keep_order(at, turn);
     Owed& owed = owed_[at];
     if (owed.stage == Owed::Stage::again) return;
-    if (turn.ends && !owed.harmless) note_write(owed.shard);
+    if (turn.ends && !owed.harmless && database_.finds_primary()) {
+        const auto at_place =
+            std::find_if(aboard_.begin(), aboard_.end(), [&](const Place& place) { return place.shard == owed.shard; });
+        if (at_place != aboard_.end()) note_write(owed.shard, at_place->history);
+    }
     if (owed.to == Owed::To::part || at != next_) {
         early_bytes_ += turn.bytes.size();
         if (early_bytes_ > kMostEarly) {  // a client whose one slow answer keeps back too much of the others

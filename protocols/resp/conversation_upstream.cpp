@@ -43,8 +43,10 @@ std::size_t RespConversation::hear(ByteView bytes, Orders& out) {
             --skip_;
             continue;
         }
-        if (is_cluster() && scanned.status == ReplyScanner::Status::reply && !reply_begun_ &&
-            (redirected(part, out) || waits_on(part, out)))
+        if (is_cluster() && scanned.status == ReplyScanner::Status::reply && !reply_begun_ && redirected(part, out))
+            return used;
+        if (database_.finds_primary() && scanned.status == ReplyScanner::Status::reply && !reply_begun_ &&
+            waits_on(part, out))
             return used;
         if (!take_reply(part, scanned.status == ReplyScanner::Status::push, out)) return used;
         if (scanned.status == ReplyScanner::Status::more) return used;
@@ -118,7 +120,8 @@ void RespConversation::on_reply(const Owed& owed, ByteView bytes, Orders& out) {
         raw_ = !failed;
     }
     blocking_ = alone_ = false;
-    if (!owed.harmless && owed.alone) note_write(owed.shard);
+    if (!owed.harmless && owed.alone && !owed.waits && database_.finds_primary())
+        note_write(owed.shard, upstream_->history);
     ++done_;
     if (raw_) {
         count_done(out);

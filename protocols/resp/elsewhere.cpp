@@ -9,6 +9,7 @@ std::optional<Elsewhere> elsewhere(ByteView reply) {
     using How = Elsewhere::How;
     if (!reply.starts_with('-')) return std::nullopt;
     if (reply == "-READONLY You can't write against a read only replica.\r\n" ||
+        reply == "-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)\r\n" ||
         reply == "-LOADING Redis is loading the dataset in memory\r\n" ||
         reply == "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n")
         return Elsewhere{How::not_primary, 0, {}};

@@ -4,13 +4,21 @@ namespace breakwater::resp {
 
 namespace {
 
-enum Topic : int { auth, client_id, ping, role, commands, reset, hello, select };
+enum Topic : int { auth, client_id, ping, role, history, commands, reset, hello, select };
 
 UpstreamState::ServerRole role_of(const Value& reply) {
     if (reply.items.empty()) return UpstreamState::ServerRole::unknown;
     if (reply.items[0].text == "master") return UpstreamState::ServerRole::primary;
     if (reply.items[0].text == "slave") return UpstreamState::ServerRole::replica;
     return UpstreamState::ServerRole::unknown;
+}
+
+std::uint64_t history_of(ByteView info) {
+    constexpr ByteView kField = "master_replid:";
+    const std::size_t at = info.find(kField);
+    if (at == ByteView::npos) return 0;
+    info.remove_prefix(at + kField.size());
+    return std::hash<ByteView>{}(info.substr(0, info.find('\r'))) | 1U;
 }
 
 bool is(const Value& reply, ByteView text) { return reply.type == '+' && reply.text == text; }
@@ -46,6 +54,7 @@ void GreetingErrand::talk(Step& step) {
     say(step, ping, {"PING"});
     say(step, client_id, {"CLIENT", "ID"});
     say(step, role, {"ROLE"});
+    if (history_) say(step, history, {"INFO", "replication"});
     if (learn_) say(step, commands, {"COMMAND"});
     say_state(step);
 }
@@ -63,6 +72,9 @@ void GreetingErrand::on_reply(int topic, const Value& reply, Step& step) {
             return;
         case role:
             upstream_.told = role_of(reply);
+            return;
+        case history:
+            upstream_.history = history_of(reply.text);
             return;
         case commands:
             if (auto table = CommandTable::from(reply)) learn_(std::move(table));

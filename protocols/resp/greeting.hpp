@@ -37,9 +37,10 @@ enum class Tls : std::uint8_t { disable, prefer, require };
 class GreetingErrand final : public LoginErrand {
   public:
     // `learn`: null when the table is known.
+    // `history`: asked for, where servers take over from one another.
     GreetingErrand(RespUpstream& upstream, Login login, std::function<void(std::shared_ptr<const CommandTable>)> learn,
-                   Tls tls = Tls::disable)
-        : LoginErrand(upstream, std::move(login)), learn_(std::move(learn)), tls_(tls) {}
+                   Tls tls = Tls::disable, bool history = false)
+        : LoginErrand(upstream, std::move(login)), learn_(std::move(learn)), tls_(tls), history_(history) {}
     void begin(Step& step) override;
     void tls_ready(ByteView, Step& step) override { talk(step); }
     bool without_tls() override { return tls_ == Tls::prefer && std::exchange(tls_, Tls::disable) == Tls::prefer; }
@@ -49,6 +50,7 @@ class GreetingErrand final : public LoginErrand {
     void on_reply(int topic, const Value& reply, Step& step) override;
     std::function<void(std::shared_ptr<const CommandTable>)> learn_;
     Tls tls_;
+    const bool history_;
 };
 
 // RESET (6.2), which ends everything that a client can leave behind, and the login again.

@@ -135,7 +135,7 @@ Request RequestReader::read_array(ByteView bytes, const RequestLimits& limits, P
             return malformed("Protocol error: too big bulk count string");
         }
         if (line.end == ByteView::npos || bytes.size() - line.end < length + 2) {
-            if (length >= RequestLimits::kLarge && !args_.empty()) {
+            if (length >= limits.large && !args_.empty()) {
                 request.status = Request::Status::large;
                 request.size = line.end;
                 request.tail = Tail(request.count - args_.size() - 1, length + 2);

@@ -25,6 +25,7 @@ struct RequestLimits {
     static constexpr std::uint64_t kBulkBeforeAuth = 16 * 1024;
     // A value of this size or more need not be there whole before its command is looked at.
     static constexpr std::uint64_t kLarge = 64 * 1024;
+    std::uint64_t large = kLarge;
 };
 
 // What is still to come of a command whose beginning has been handed on.

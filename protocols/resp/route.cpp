@@ -70,6 +70,7 @@ Route route_of(const Plan& plan, const std::vector<ByteView>& args, bool split_w
     if (!several || command.request != RequestPolicy::multi_shard) return route;
     // Parts of what a server would refuse as a whole must not be carried out; and MSETNX is about all its keys at once.
     const std::size_t step = (*keys)[1] - (*keys)[0];
+    if (step > 1 && (args.size() - keys->front()) % step != 0) return {Route::To::nobody, kNoSlot, Merge::first, 0};
     const bool sound = command.arity_fits(args.size()) && keys->front() == 1 && keys->back() + step == args.size();
     if (!sound || command.name == "msetnx" || (command.is(Flag::write) && !split_writes)) return route;
     const auto merge = merge_of(command);

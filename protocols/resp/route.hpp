@@ -21,6 +21,7 @@ struct Route {
         parts,     // one for each of the keys' slots
         everyone,  // the whole of it to each
         scan,      // one after the other: the cursor says whose turn it is
+        nobody,    // a value is missing: no server would take it
     };
     To to = To::anyone;
     std::uint16_t slot = kNoSlot;

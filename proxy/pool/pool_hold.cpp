@@ -143,8 +143,10 @@ TimePoint Pool::oldest_hold() const {
 void Pool::on_endpoint_change() {
     // Others hold that server to be no primary any more: what is asked of it may be answered, and forgotten with it; or
     // never be answered, if it hangs. Who is on it hears of the end at once.
-    for (const auto& [upstream, owned] : all_)
+    for (const auto& [upstream, owned] : all_) {
+        upstream->doomed = upstream->doomed || upstream->endpoint->ruled_replica();  // if it returns, with other data
         if (upstream->endpoint->given_up()) ::shutdown(upstream->stream.fd(), SHUT_RDWR);
+    }
     if (lane_ && !serves(*lane_->upstream().endpoint)) lane_->turn_away();
     if (!pick_endpoint()) {
         paced_ = true;

@@ -93,6 +93,7 @@ class Endpoint {
     // given_up: it is to serve nobody at all, and what is connected to it ends now, whatever is on its way there.
     enum class Rest : std::uint8_t { may_end, given_up };
     void rule(Role role, Rest rest);
+    bool ruled_replica() const { return ruled_.load(std::memory_order_relaxed) == Role::replica; }
     bool given_up() const { return given_up_.load(std::memory_order_relaxed); }
     Role role() const {
         const Role ruled = ruled_.load(std::memory_order_relaxed);

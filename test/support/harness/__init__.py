@@ -4,5 +4,6 @@ from .ports import HOST, free_port, free_ports
 from .postgres import Postgres
 from .process import ROOT, HarnessError, wait_until
 from .redis import Redis, RedisSentinel, RedisSet
+from .redis_cluster import RedisCluster
 
-__all__ = ["HOST", "ROOT", "Breakwater", "HarnessError", "Postgres", "Redis", "RedisSentinel", "RedisSet", "free_port", "free_ports", "wait_until"]
+__all__ = ["HOST", "ROOT", "Breakwater", "HarnessError", "Postgres", "Redis", "RedisCluster", "RedisSentinel", "RedisSet", "free_port", "free_ports", "wait_until"]

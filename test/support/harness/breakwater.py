@@ -78,6 +78,11 @@ class Breakwater:
         extra = {"protocol": "redis", "mode": "sentinel", "master_name": redis_set.name}
         return cls([merge(database(name="cache", upstream_ports=ports), merge(extra, more))], config)
 
+    @classmethod
+    def in_front_of_cluster(cls, cluster, config=None, **more):
+        ports = [node.port for node in cluster.nodes]
+        return cls([merge(database(name="cache", upstream_ports=ports), merge({"protocol": "redis"}, {"mode": "cluster", **more}))], config)
+
     # --- life -------------------------------------------------------------------------------------------------------
     @property
     def pid(self):

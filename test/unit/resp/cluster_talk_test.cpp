@@ -135,6 +135,8 @@ TEST_F(ClusterTalk, AReplicaThatTookOverIsSoughtInTheSameShard) {
     client_says(say({"SET", a, "v"}));
     to_shard(0);
     shard_says(0, moved(a, "h:4"));
+    EXPECT_TRUE(paused);  // until that is known, or for a moment
+    end_pause();
     EXPECT_EQ(opened_at, (std::vector<std::uint32_t>{0, 0}));  // left, and boarded anew
     EXPECT_EQ(to_shard(0), say({"SET", a, "v"}));
 }
@@ -189,8 +191,10 @@ TEST_F(ClusterTalk, WritesOfManyKeysToo) {
 TEST_F(ClusterTalk, WhatCannotBeSplitIsForTheFirstOwnerToRefuse) {
     client_says(say({"MSETNX", a, "1", b, "2"}));
     EXPECT_EQ(to_shard(0), say({"MSETNX", a, "1", b, "2"}));
-    client_says(say({"MSET", b, "1", c}));  // nor what is no whole
-    EXPECT_EQ(to_shard(1), say({"MSET", b, "1", c}));
+    shard_says(0, "-CROSSSLOT Keys in request don't hash to the same slot\r\n");
+    to_client();
+    client_says(say({"MSET", b, "1", c}));  // and what is no whole is nobody's
+    EXPECT_EQ(to_client(), "-ERR wrong number of arguments for 'mset' command\r\n");
 }
 
 TEST_F(ClusterTalk, APartThatMovedIsFollowedByItself) {
@@ -216,11 +220,12 @@ TEST_F(ClusterTalk, ALaneThatBreaksConcernsItsOwnOnly) {
     client_says(say({"INCR", a}) + say({"GET", b}) + say({"INCR", c}));
     to_shard(1);
     lose_lane(0, true, 1);
-    EXPECT_EQ(to_shard(1), say({"GET", b}));
     shard_says(2, ":3\r\n");
     shard_says(0, ":1\r\n");
+    EXPECT_EQ(to_client(), ":1\r\n");
+    EXPECT_EQ(to_shard(1), say({"GET", b}));
     shard_says(1, "$1\r\n2\r\n");
-    EXPECT_EQ(to_client(), ":1\r\n$1\r\n2\r\n:3\r\n");
+    EXPECT_EQ(to_client(), "$1\r\n2\r\n:3\r\n");
 }
 
 TEST_F(ClusterTalk, ATransactionGoesInOnePiece) {
@@ -266,8 +271,39 @@ TEST_F(ClusterTalk, AWatchHoldsAConnectionBesideTheLanes) {
     to_server();
     client_says(say({"MULTI"}) + say({"INCR", a}) + say({"EXEC"}));
     EXPECT_EQ(to_server(), say({"MULTI"}) + say({"INCR", a}) + say({"EXEC"}));
-    conversation->on_upstream("+OK\r\n+QUEUED\r\n*1\r\n:1\r\n", orders);
-    EXPECT_EQ(orders.empty(), false);
+    server_says("+OK\r\n+QUEUED\r\n*1\r\n:1\r\n");
+    EXPECT_EQ(to_client(), "+OK\r\n+QUEUED\r\n*1\r\n:1\r\n");
+    EXPECT_TRUE(conversation->idle());
+}
+
+TEST_F(ClusterTalk, AWatchThatIsLostIsNotForgotten) {
+    client_says(say({"WATCH", a}));
+    server_says("+OK\r\n");
+    client_says(say({"MULTI"}) + say({"INCR", a}));
+    to_client();
+    EXPECT_EQ(lose(), Conversation::AfterLoss::told);
+    client_says(say({"EXEC"}));
+    EXPECT_EQ(to_client(), "*-1\r\n");
+    EXPECT_EQ(to_shard(0), "");
+}
+
+TEST_F(ClusterTalk, AnAnswerThatBeganBeforeItsTurnIsToldWhole) {
+    client_says(say({"GET", a}) + say({"GET", b}));
+    shard_says(1, "$4\r\nab");
+    shard_says(0, "$1\r\n1\r\n");
+    shard_says(1, "cd\r\n");
+    EXPECT_EQ(to_client(), "$1\r\n1\r\n$4\r\nabcd\r\n");
+}
+
+TEST_F(ClusterTalk, NothingOvertakesWhatIsOnItsWayToTheFormerOwner) {
+    client_says(say({"SET", a, "1"}));
+    database.moved(slot_of(a), 2);
+    client_says(say({"SET", a, "2"}));
+    EXPECT_EQ(to_shard(2), "");
+    shard_says(0, moved(a, "h:3"));
+    EXPECT_EQ(to_shard(2), say({"SET", a, "1"}));
+    shard_says(2, "+OK\r\n");
+    EXPECT_EQ(to_shard(2), say({"SET", a, "2"}));
 }
 
 TEST_F(ClusterTalk, ClusterCommandsFindNoCluster) {
