@@ -12,7 +12,8 @@ struct Located {
     struct Server {
         std::string host;
         std::uint16_t port = 0;
-        bool down = false;  // those who know hold it to be gone: what is connected to it waits in vain
+        bool down = false;   // those who know hold it to be gone: what is connected to it waits in vain
+        std::string name{};  // by which others call it, where that is not its host
         bool operator==(const Server&) const = default;
     };
     // Servers that hold the same data: a primary and its replicas.

@@ -38,12 +38,17 @@ bool has_flag(ByteView flags, ByteView wanted) {
 
 // "10.0.0.1:6379@16379,name": the address; the rest is for the cluster's bus and for people.
 std::optional<Server> server_of(ByteView text) {
+    const std::size_t comma = text.find(',');  // and what is behind another one are its "auxiliary fields"
+    const ByteView name =
+        comma == ByteView::npos ? ByteView() : text.substr(comma + 1, text.find(',', comma + 1) - comma - 1);
     text = text.substr(0, text.find_first_of("@,"));
     const std::size_t colon = text.rfind(':');
     if (colon == ByteView::npos || colon > kLongestHost) return std::nullopt;
     const auto port = parse_integer(text.substr(colon + 1));
     if (!port || *port < 1 || *port > 65535) return std::nullopt;
-    return Server{std::string(text.substr(0, colon)), static_cast<std::uint16_t>(*port)};
+    Server server{std::string(text.substr(0, colon)), static_cast<std::uint16_t>(*port)};
+    if (name.size() <= kLongestHost && name.find('=') == ByteView::npos) server.name = name;
+    return server;
 }
 
 std::optional<std::pair<std::uint16_t, std::uint16_t>> slots_of(ByteView text) {
@@ -229,9 +234,11 @@ SlotMap::SlotMap(const Located& located) {
         for (const auto& [first, last] : shard.slots) std::fill(&owners_[first], &owners_[last] + 1, number);
         const auto add = [&](const Server& server, bool primary) {
             if (server.port == 0) return;
-            servers_[server.host + ":" + std::to_string(server.port)] = {number, primary};
+            const std::string port = ":" + std::to_string(server.port);
+            servers_[server.host + port] = {number, primary};
+            if (!server.name.empty()) servers_[server.name + port] = {number, primary};
             // By the port alone, while that tells.
-            At& at = servers_.try_emplace(":" + std::to_string(server.port), At{number, primary}).first->second;
+            At& at = servers_.try_emplace(port, At{number, primary}).first->second;
             if (at.shard != number) at.shard = kNone;
         };
         add(shard.primary, true);

@@ -23,7 +23,7 @@ TEST(ReadNodes, MastersWithTheirSlotsAndReplicas) {
     ASSERT_TRUE(view);
     EXPECT_EQ(view->asked.port, 7001);
     ASSERT_EQ(view->shards.size(), 3U);
-    EXPECT_EQ(view->shards[0].primary, (Server{"127.0.0.1", 7001}));
+    EXPECT_EQ(view->shards[0].primary, (Server{"127.0.0.1", 7001, false, "host-a"}));
     EXPECT_EQ(view->shards[0].slots, (Slots{{0, 5460}}));
     EXPECT_EQ(view->shards[0].replicas, (std::vector<Server>{{"127.0.0.1", 7004}}));
     EXPECT_EQ(view->shards[1].epoch, 2U);
@@ -104,6 +104,9 @@ TEST(SlotMap, TellsTheOwnerAndFollowsWhatServersSay) {
     EXPECT_EQ(map.shard_at("h:3"), SlotMap::kNone);
     EXPECT_TRUE(map.is_primary("h:1"));
     EXPECT_FALSE(map.is_primary("h:4"));
+    Located named{{shard(1, 1, {{0, 99}})}, {}};
+    named.shards[0].primary.name = "one.example";
+    EXPECT_EQ(SlotMap(named).shard_at("one.example:1"), 0);
     map.moved(99, 2);
     EXPECT_EQ(map.owner(99), 2);
 }
