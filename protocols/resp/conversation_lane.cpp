@@ -42,6 +42,13 @@ bool RespConversation::send_again(Orders& out) {
         if (owed.stage != Owed::Stage::again) continue;
         const bool on_lease = owed.alone || (!shared_ && !is_cluster());  // or the engine gave it one alone
         if (on_lease ? !leased_ : !aboard(owed.shard)) continue;
+        // After an earlier one of its slot that goes somewhere else: not before that has been answered.
+        const bool behind = std::any_of(owed_.begin() + static_cast<std::ptrdiff_t>(next_),
+                                        owed_.begin() + static_cast<std::ptrdiff_t>(i), [&](const Owed& other) {
+                                            return other.stage != Owed::Stage::answered && other.slot == owed.slot &&
+                                                   other.shard != owed.shard && owed.slot != kNoSlot;
+                                        });
+        if (behind) continue;
         any = true;
         owed.stage = Owed::Stage::due;
         --again_;

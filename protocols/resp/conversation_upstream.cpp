@@ -55,6 +55,7 @@ std::size_t RespConversation::hear(ByteView bytes, Orders& out) {
         on_reply(owed, part, out);
         reply_begun_ = false;
         tell_answered(out);
+        settle(out);  // what was answered here meanwhile kept it
     }
     return used;
 }

@@ -184,7 +184,6 @@ struct Talk {
     void leave(std::uint32_t shard) {
         lanes_.erase(shard);
         shared = !lanes_.empty();
-        if (!shared) upstream.reset();
     }
     void open(const Intent& intent) {
         if (!grant) {
