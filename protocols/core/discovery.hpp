@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,14 @@ struct Located {
         bool down = false;   // those who know hold it to be gone: what is connected to it waits in vain
         std::string name{};  // by which others call it, where that is not its host
         bool operator==(const Server&) const = default;
+        bool is(const Server& other) const {
+            return port == other.port && host == other.host;
+        }  // whatever is said of it
+    };
+    struct ByAddress {
+        bool operator()(const Server& a, const Server& b) const {
+            return std::tie(a.host, a.port) < std::tie(b.host, b.port);
+        }
     };
     // Servers that hold the same data: a primary and its replicas.
     struct Shard {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <map>
 #include <set>
-#include <tuple>
 #include <utility>
 
 #include "protocols/resp/number.hpp"
@@ -59,11 +58,7 @@ std::optional<std::pair<std::uint16_t, std::uint16_t>> slots_of(ByteView text) {
     return std::pair(static_cast<std::uint16_t>(*first), static_cast<std::uint16_t>(*last));
 }
 
-struct ByAddress {
-    bool operator()(const Server& a, const Server& b) const {
-        return std::tie(a.host, a.port) < std::tie(b.host, b.port);
-    }
-};
+using ByAddress = Located::ByAddress;
 using Servers = std::set<Server, ByAddress>;
 
 }  // namespace
@@ -185,7 +180,7 @@ std::optional<Located> merge_views(const Poll& poll) {
         shard.primary = down(primary);
         for (const Located* view : views)
             for (const Located::Shard& said : view->shards)
-                if (said.primary.host == primary.host && said.primary.port == primary.port)
+                if (said.primary.is(primary))
                     for (const Server& replica : said.replicas)
                         if (placed.insert(replica).second) shard.replicas.push_back(down(replica));
         std::sort(shard.replicas.begin(), shard.replicas.end(), ByAddress{});
@@ -199,11 +194,6 @@ std::optional<Located> merge_views(const Poll& poll) {
 
 namespace {
 enum Topic : int { auth, nodes };
-}
-
-void ClusterErrand::begin(Step& step) {
-    if (tls_ == Tls::disable) return talk(step);
-    step.status = Status::start_tls;
 }
 
 void ClusterErrand::talk(Step& step) {

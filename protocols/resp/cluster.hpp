@@ -5,6 +5,7 @@
 // several nodes say is put together by the cluster's own rule, under which the highest epoch has the slot.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -13,6 +14,7 @@
 #include <unordered_map>
 
 #include "protocols/core/discovery.hpp"
+#include "protocols/resp/after_tls.hpp"
 #include "protocols/resp/dialogue.hpp"
 #include "protocols/resp/greeting.hpp"
 #include "protocols/resp/slot.hpp"
@@ -25,19 +27,15 @@ std::optional<Located> read_nodes(ByteView text);
 // What all of them say together. Nodes that the others do not know (any more) have no say.
 std::optional<Located> merge_views(const Poll& poll);
 
-class ClusterErrand final : public Dialogue {
+class ClusterErrand final : public AfterTls<Dialogue> {
   public:
     ClusterErrand(Login login, Tls tls, std::shared_ptr<Located> into)
-        : login_(std::move(login)), tls_(tls), into_(std::move(into)) {}
-    void begin(Step& step) override;
-    void tls_ready(ByteView, Step& step) override { talk(step); }
-    bool without_tls() override { return tls_ == Tls::prefer && std::exchange(tls_, Tls::disable) == Tls::prefer; }
+        : AfterTls(tls), login_(std::move(login)), into_(std::move(into)) {}
 
   private:
-    void talk(Step& step);
+    void talk(Step& step) override;
     void on_reply(int topic, const Value& reply, Step& step) override;
     const Login login_;
-    Tls tls_;
     const std::shared_ptr<Located> into_;
 };
 
@@ -52,6 +50,7 @@ class SlotMap {
     // The one that has the server at "host:port"; without a host ("" or "?"), the only one with that port.
     Shard shard_at(ByteView address) const;
     bool is_primary(ByteView address) const;
+    bool has(Shard shard) const { return std::binary_search(shards_.begin(), shards_.end(), shard); }
     void moved(std::uint16_t slot, Shard to) { owners_[slot] = to; }
     const std::vector<Shard>& shards() const { return shards_; }  // with a primary, ascending
 

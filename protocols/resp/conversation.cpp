@@ -153,10 +153,7 @@ RespConversation::Handled RespConversation::handle(const Request& request, ByteV
     if (raw_) return handle_raw(plan, bytes, out);
     // What they mean depends on what the answers to those before say.
     const bool waits = plan.way == Way::local || plan.way == Way::refused || plan.verb == Verb::unsubscribe;
-    if (busy() && (waits || alone_ || doomed_ != Doomed::no)) {
-        barrier_ = true;
-        return Handled::later;
-    }
+    if (busy() && (waits || alone_ || doomed_ != Doomed::no)) return after_all();
     if (doomed_ != Doomed::no && handle_doomed(plan, out)) return Handled::taken;
     if (queue_ && plan.verb != Verb::quit && plan.verb != Verb::reset) return queue(request, plan, out);
     if (is_cluster() && plan.verb == Verb::cluster) {
@@ -209,10 +206,7 @@ RespConversation::Handled RespConversation::forward(const Request& request, cons
     if (is_cluster()) return forward_cluster(request, plan, bytes, out);
     const bool alone = plan.way != Way::shared || request.status == Request::Status::large;
     if (shared_ && alone) {
-        if (busy()) {
-            barrier_ = true;
-            return Handled::later;
-        }
+        if (busy()) return after_all();
         give_back(Left::clean, out);
     }
     if (!upstream_) {
@@ -235,10 +229,7 @@ RespConversation::Handled RespConversation::dispatch(const Request& request, con
                             plan.verb != Verb::unsubscribe);
     const bool shows_name = !in_multi_ && (plan.way == Way::single || to_be_raw);
     if ((to_be_raw && !in_multi_) || (shows_name && upstream_->name != name_)) {
-        if (busy()) {
-            barrier_ = true;
-            return Handled::later;
-        }
+        if (busy()) return after_all();
     }
     if (shows_name && upstream_->name != name_) {
         std::string words;

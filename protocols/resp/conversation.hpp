@@ -68,7 +68,7 @@ class RespConversation final : public Conversation {
             client,
             raw_if_fine,
             us,
-            part,   // one of several that the client has one answer of: merges_
+            part,   // one of several that the client has one answer of: groups_
             hello,  // as from a server of no cluster
         };
         Verb verb = Verb::other;
@@ -86,6 +86,7 @@ class RespConversation final : public Conversation {
         std::uint32_t replies = 1;  // to the request: the last one is its answer
         std::uint32_t key = 0;      // a hash of it; 0: several, or none that is known
     };
+    static constexpr std::uint8_t kMostMisled = 3;  // then it is the answer, or takes a while
     enum class Handled : std::uint8_t { taken, later };
     // A transaction or a watch whose connection was lost: how it goes on without a server until its EXEC.
     enum class Doomed : std::uint8_t { no, watch, unwatched, transaction };
@@ -96,6 +97,10 @@ class RespConversation final : public Conversation {
         std::uint32_t count = 0;
         std::uint16_t slot = kNoSlot;
         bool only_reads = true, failed = false;
+    };
+    struct Place {
+        std::uint16_t shard = 0;
+        std::uint64_t history = 0;  // of its server's data
     };
     struct Group {
         Merging merging;
@@ -146,8 +151,10 @@ class RespConversation final : public Conversation {
     void go_on(Orders& out);  // with what is to be asked again
     void board_missing(Orders& out);
     void leave_wrong_ones(Orders& out);
+    std::string cause_of(std::uint32_t ticket, ByteView error);
     Group* group_of(std::size_t at);
-    bool aboard(std::uint16_t shard) const;
+    const Place* seat_in(std::uint16_t shard) const;  // null: none
+    bool aboard(std::uint16_t shard) const { return seat_in(shard) != nullptr; }
     void disembark(std::uint16_t shard);
     void answer_rest(Refusal::Reason reason, std::string_view why, Orders& out);
     void tell_answered(Orders& out);  // those in front
@@ -161,11 +168,6 @@ class RespConversation final : public Conversation {
     Handled share(const Request& request, const Plan& plan, ByteView bytes, Orders& out);
     Handled share_out(const Plan& plan, const Route& route, ByteView bytes, Orders& out);
     std::optional<Handled> take_lease(const Plan& plan, const Route& route, Orders& out);
-    Handled queue(const Request& request, const Plan& plan, Orders& out);
-    void queue_one(const Request& request, const Plan& plan, Orders& out);
-    Handled execute(Orders& out);
-    Handled begin_queue(Orders& out);
-    Handled end_watch(Orders& out);  // by DISCARD, or by an EXEC that is none
     std::optional<Handled> board(std::uint16_t shard, Access access, Orders& out);
     void tell(ByteView bytes, Outcome outcome, Orders& out);  // in its place among the answers
     std::uint16_t shard_of(std::uint16_t slot);
@@ -182,6 +184,12 @@ class RespConversation final : public Conversation {
     bool waits_on(ByteView reply, Orders& out);
     void reroute();
     void tell_hello(Orders& out);
+    // --- conversation_queue.cpp
+    Handled queue(const Request& request, const Plan& plan, Orders& out);
+    void queue_one(const Request& request, const Plan& plan, Orders& out);
+    Handled execute(Orders& out);
+    Handled begin_queue(Orders& out);
+    Handled end_watch(Orders& out);  // by DISCARD, or by an EXEC that is none
 
     const std::vector<ByteView>& args() const { return database_.reader.args(); }
     bool busy() const { return next_ < owed_.size() || !tail_.done(); }
@@ -200,13 +208,9 @@ class RespConversation final : public Conversation {
     std::size_t next_ = 0;            // of owed_
     std::uint32_t first_ticket_ = 0;  // of owed_[0]
     std::map<std::uint32_t, std::string>
-        early_;            // by ticket: an answer that is not to be told yet, or what is to be asked again
-    bool shared_ = false;  // it has seats in lanes
-    bool leased_ = false;  // upstream_ is its own for now
-    struct Place {
-        std::uint16_t shard = 0;
-        std::uint64_t history = 0;  // of its server's data
-    };
+        early_;                         // by ticket: an answer that is not to be told yet, or what is to be asked again
+    bool shared_ = false;               // it has seats in lanes
+    bool leased_ = false;               // upstream_ is its own
     std::vector<Place> aboard_;         // of which shards
     std::vector<std::uint16_t> wrong_;  // whose servers are not who they were taken for
     std::optional<std::uint16_t> opening_;
@@ -225,7 +229,6 @@ class RespConversation final : public Conversation {
     std::optional<Queue> queue_;
     std::vector<Place> wrote_;            // since the last WAIT
     std::vector<std::uint16_t> wait_on_;  // shards that the WAIT in hand is still to ask
-
     std::int64_t wait_least_ = 0;
     bool wrote_before_ = false;  // wrote_ is what the last WAIT was about
     std::uint32_t done_ = 0;     // replies passed on and not counted yet: they leave in one piece

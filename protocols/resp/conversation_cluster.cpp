@@ -9,23 +9,6 @@
 
 namespace breakwater::resp {
 
-namespace {
-
-constexpr std::size_t kMostQueued = 16 * 1024 * 1024;  // of one transaction
-
-// As the server says it (server.c: processCommand), of what it would not have queued.
-std::string unknown_command(const std::vector<ByteView>& args) {
-    constexpr std::size_t kMost = 128;
-    std::string text =
-        "ERR unknown command '" + std::string(args[0].substr(0, kMost)) + "', with args beginning with: ";
-    std::string words;
-    for (std::size_t i = 1; i < args.size() && words.size() < kMost; ++i)
-        words += "'" + std::string(args[i].substr(0, kMost - words.size())) + "' ";
-    return text + words;
-}
-
-}  // namespace
-
 // ---------------------------------------------------------------------------------------------------- where to
 
 std::uint16_t RespConversation::any_shard() const {
@@ -42,18 +25,15 @@ std::uint16_t RespConversation::shard_of(std::uint16_t slot) {
 }
 
 void RespConversation::reroute() {
-    if (!database_.slots()) return;
-    const auto& shards = database_.slots()->shards();
-    const auto exists = [&](std::uint16_t shard) {
-        return std::find(shards.begin(), shards.end(), shard) != shards.end();
-    };
+    const SlotMap* map = database_.slots();
+    if (!map) return;
     for (std::size_t i = next_; i < owed_.size() && again_ > 0; ++i) {
         Owed& owed = owed_[i];
-        if (owed.stage != Owed::Stage::again || (owed.asking && exists(owed.shard))) continue;
+        if (owed.stage != Owed::Stage::again || (owed.asking && map->has(owed.shard))) continue;
         if (owed.asking) ask_again(i, std::string(early_[ticket_of(i)]));
         if (owed.slot != kNoSlot) {
             owed.shard = shard_of(owed.slot);
-        } else if (!exists(owed.shard)) {
+        } else if (!map->has(owed.shard)) {
             owed.shard = any_shard();
         }
     }
@@ -61,7 +41,6 @@ void RespConversation::reroute() {
 
 // Sets where one that is to be asked again is asked, and whether only after a while.
 void RespConversation::follow(std::size_t at, const Elsewhere& where, Orders& out) {
-    constexpr std::uint8_t kMostMisled = 3;
     Owed& owed = owed_[at];
     const bool often = owed.misled >= kMostMisled;
     if (!often) ++owed.misled;
@@ -175,8 +154,7 @@ RespConversation::Handled RespConversation::forward_cluster(const Request& reque
     if (plan.way == Way::shared && !alone) return share(request, plan, bytes, out);
     if (busy()) return after_all();
     const Route route = route_of(plan, args(), false);
-    if (request.status == Request::Status::large && plan.command &&
-        plan.command->request == RequestPolicy::multi_shard && request.count > 3 && !std::exchange(gather_, true))
+    if (request.status == Request::Status::large && several && request.count > 3 && !std::exchange(gather_, true))
         return Handled::later;
     if (const auto done = take_lease(plan, route, out)) return *done;
     return dispatch(request, plan, bytes, out);
@@ -192,12 +170,11 @@ RespConversation::Handled RespConversation::share(const Request& request, const 
         bytes = words;
     }
     const Route route = route_of(plan, args(), database_.options().split_writes);
-    if (route.to != Route::To::anyone && route.to != Route::To::slot && route.to != Route::To::nobody)
-        return share_out(plan, route, bytes, out);
     if (route.to == Route::To::nobody) {
         tell("-ERR wrong number of arguments for '" + plan.command->name + "' command\r\n", Outcome::client_fault, out);
         return Handled::taken;
     }
+    if (route.to != Route::To::anyone && route.to != Route::To::slot) return share_out(plan, route, bytes, out);
     const std::uint16_t shard = shard_of(route.slot);
     if (would_overtake(route.slot, shard)) return after_all();
     if (const auto done = board(shard, plan.only_reads ? Access::read : Access::write, out)) return *done;
@@ -213,10 +190,7 @@ RespConversation::Handled RespConversation::share(const Request& request, const 
 // One command, asked of several.
 RespConversation::Handled RespConversation::share_out(const Plan& plan, const Route& route, ByteView bytes,
                                                       Orders& out) {
-    if (route.to != Route::To::parts && busy()) {  // about all there is: after what was said before
-        barrier_ = true;
-        return Handled::later;
-    }
+    if (route.to != Route::To::parts && busy()) return after_all();  // about all there is
     Group group;
     group.merging.how = route.merge;
     group.merging.salt = id_ + first_ticket_;
@@ -235,27 +209,21 @@ RespConversation::Handled RespConversation::share_out(const Plan& plan, const Ro
         }
     } else if (route.to == Route::To::everyone) {
         for (const std::uint16_t shard : shards) add(kNoSlot, shard, std::string(bytes));
-    } else {
-        Cursor cursor;
-        if (args().size() < 2 || !read_cursor(args()[1], cursor)) {  // its server says what is wrong
-            add(kNoSlot, any_shard(), std::string(bytes));
-            group.merging.how = Merge::first;
-        } else {
-            auto at = std::lower_bound(shards.begin(), shards.end(), cursor.shard);
-            if (at == shards.end()) {  // those that were to come are no more
-                tell("*2\r\n$1\r\n0\r\n*0\r\n", Outcome::ok, out);
-                return Handled::taken;
-            }
-            if (*at != cursor.shard) cursor.at = 0;
-            group.merging.shard = *at;
-            group.merging.next_shard = std::next(at) == shards.end() ? 0 : *std::next(at);
-            std::vector<ByteView> words = args();
-            const std::string own = std::to_string(cursor.at);
-            words[1] = own;
-            std::string request;
-            command(request, words);
-            add(kNoSlot, *at, std::move(request));
-        }
+    } else if (Cursor cursor; args().size() < 2 || !read_cursor(args()[1], cursor)) {  // its server says what is wrong
+        add(kNoSlot, any_shard(), std::string(bytes));
+        group.merging.how = Merge::first;
+    } else if (const auto at = std::lower_bound(shards.begin(), shards.end(), cursor.shard); at != shards.end()) {
+        group.merging.shard = *at;
+        group.merging.next_shard = std::next(at) == shards.end() ? 0 : *std::next(at);
+        const std::string own = std::to_string(*at == cursor.shard ? cursor.at : 0);
+        std::vector<ByteView> words = args();
+        words[1] = own;
+        std::string request;
+        command(request, words);
+        add(kNoSlot, *at, std::move(request));
+    } else {  // those that were to come are no more
+        tell("*2\r\n$1\r\n0\r\n*0\r\n", Outcome::ok, out);
+        return Handled::taken;
     }
     if (turns.empty()) {
         say_refused(Refusal::Reason::unavailable, "the cluster has no server", out);
@@ -273,142 +241,17 @@ RespConversation::Handled RespConversation::share_out(const Plan& plan, const Ro
     return Handled::taken;
 }
 
-// ---------------------------------------------------------------------------------------------------- transactions
-
-RespConversation::Handled RespConversation::begin_queue(Orders& out) {
-    queue_ = Queue{};
-    out.pinned("multi");
-    tell("+OK\r\n", Outcome::ok, out);
-    return Handled::taken;
-}
-
-RespConversation::Handled RespConversation::queue(const Request& request, const Plan& plan, Orders& out) {
-    switch (plan.verb) {
-        case Verb::exec:
-            if (args().size() == 1) return execute(out);
-            break;
-        case Verb::discard:
-            if (args().size() == 1) {
-                if (watching_) return end_watch(out);
-                queue_.reset();
-                tell("+OK\r\n", Outcome::ok, out);
-                return Handled::taken;
-            }
-            break;
-        case Verb::multi:
-            tell("-ERR MULTI calls can not be nested\r\n", Outcome::client_fault, out);
-            return Handled::taken;
-        case Verb::watch:
-            tell("-ERR WATCH inside MULTI is not allowed\r\n", Outcome::client_fault, out);
-            return Handled::taken;
-        default:
-            break;
-    }
-    queue_one(request, plan, out);
-    return Handled::taken;
-}
-
-void RespConversation::queue_one(const Request& request, const Plan& plan, Orders& out) {
-    Queue& queue = *queue_;
-    const auto fail = [&](ByteView text) {
-        queue.failed = true;
-        queue.commands.clear();
-        std::string bytes;
-        error(bytes, text);
-        tell(bytes, Outcome::client_fault, out);
-    };
-    const std::string ours = "ERR breakwater: " + database_.options().database + ": ";
-    if (!plan.command) return fail(unknown_command(args()));
-    if (!plan.command->arity_fits(static_cast<std::size_t>(request.count)))
-        return fail("ERR wrong number of arguments for '" + plan.command->name + "' command");
-    if (plan.command->is(Flag::no_multi)) return fail("ERR Command not allowed inside a transaction");
-    const bool waits = plan.way == Way::single && ByteView(plan.pin) == "blocking";
-    if (plan.way != Way::shared && !waits)
-        return fail(ours + "not supported in a transaction on a cluster: " + plan.command->name);
-    if (request.status == Request::Status::large || queue.commands.size() > kMostQueued)
-        return fail(ours + "a transaction of more than 16 MiB, or a value of more than 64 KiB that comes in pieces");
-    const Route route = route_of(plan, args(), false);
-    if (route.slot != kNoSlot) {
-        if (queue.slot != kNoSlot && queue.slot != route.slot)
-            return fail("CROSSSLOT Keys in request don't hash to the same slot");
-        queue.slot = route.slot;
-    }
-    if (!queue.failed) command(queue.commands, args());
-    ++queue.count;
-    queue.only_reads = queue.only_reads && plan.only_reads;
-    tell("+QUEUED\r\n", Outcome::ok, out);
-}
-
-RespConversation::Handled RespConversation::execute(Orders& out) {
-    const Queue& queue = *queue_;
-    if (queue.failed) {
-        if (watching_) return end_watch(out);
-        queue_.reset();
-        tell("-EXECABORT Transaction discarded because of previous errors.\r\n", Outcome::client_fault, out);
-        return Handled::taken;
-    }
-    if (queue.count == 0 && !watching_) {
-        queue_.reset();
-        tell("*0\r\n", Outcome::ok, out);
-        return Handled::taken;
-    }
-    std::string unit = "*1\r\n$5\r\nMULTI\r\n" + queue.commands + "*1\r\n$4\r\nEXEC\r\n";
-    Owed owed{.verb = Verb::exec, .harmless = queue.only_reads && !watching_};
-    owed.slot = queue.slot;
-    owed.replies = queue.count + 2;
-    if (watching_) {
-        if (busy()) return after_all();
-        if (queue.slot != kNoSlot && shard_of(queue.slot) != lease_shard_) {
-            queue_->failed = true;
-            return end_watch(out);
-        }
-        owed.alone = true;
-        owed.shard = lease_shard_;
-        skip_ = owed.replies - 1;
-        alone_ = true;
-        asked_alone_.clear();
-        out.started();
-        out.send_copy(unit);
-        owe(owed);
-        queue_.reset();
-        return Handled::taken;
-    }
-    if (lease_busy()) return after_all();
-    owed.shard = shard_of(queue.slot);
-    if (would_overtake(queue.slot, owed.shard)) return after_all();
-    if (const auto done = board(owed.shard, Access::write, out)) {
-        if (*done == Handled::taken) queue_.reset();
-        return *done;
-    }
-    take_turn(owed, unit, out);
-    queue_.reset();
-    return Handled::taken;
-}
-
-// The connection that watches goes back, and with it what it watched.
-RespConversation::Handled RespConversation::end_watch(Orders& out) {
-    if (busy()) return after_all();
-    const bool failed = queue_->failed && args().size() == 1 && LowerName(args()[0]).view() == "exec";
-    queue_.reset();
-    watching_ = false;
-    tell(failed ? "-EXECABORT Transaction discarded because of previous errors.\r\n" : "+OK\r\n",
-         failed ? Outcome::client_fault : Outcome::ok, out);
-    give_back(Left::dirty, out);
-    return Handled::taken;
-}
-
 // ---------------------------------------------------------------------------------------------------- alone
 
 // Nothing: the connection is here.
 std::optional<RespConversation::Handled> RespConversation::take_lease(const Plan& plan, const Route& route,
                                                                       Orders& out) {
     std::uint16_t shard = shard_of(route.slot);
-    if (ByteView(plan.pin) == "wait") {  // on those that were written to, one after the other
+    const bool waits = ByteView(plan.pin) == "wait";
+    if (waits) {  // on those that were written to, one after the other
         wait_on_.clear();
         for (const Place& place : wrote_) wait_on_.push_back(place.shard);
-        const auto& shards = database_.slots()->shards();
-        if (std::erase_if(wait_on_,
-                          [&](auto s) { return std::find(shards.begin(), shards.end(), s) == shards.end(); })) {
+        if (std::erase_if(wait_on_, [&](auto asked) { return !database_.slots()->has(asked); })) {
             tell(":0\r\n", Outcome::ok, out);  // nobody can tell any more
             return Handled::taken;
         }
@@ -417,7 +260,6 @@ std::optional<RespConversation::Handled> RespConversation::take_lease(const Plan
             wait_on_.pop_back();
         }
     }
-    const bool waits = ByteView(plan.pin) == "wait";
     if (leased_ && !(waits && watching_) && (shard == lease_shard_ || (route.slot == kNoSlot && !waits)))
         return std::nullopt;
     if (watching_) {
@@ -440,10 +282,8 @@ bool RespConversation::redirected(ByteView reply, Orders& out) {
     Owed& owed = owed_[next_];
     if (owed.to != Owed::To::client && owed.to != Owed::To::raw_if_fine) return false;
     const bool transaction = owed.verb == Verb::exec;
-    std::string within;
-    if (const auto unit = unit_errors_.find(ticket_of(next_)); unit != unit_errors_.end()) within = unit->second;
-    unit_errors_.clear();
-    const auto where = elsewhere(reply.starts_with("-EXECABORT") ? ByteView(within) : reply);
+    const std::string error = cause_of(ticket_of(next_), reply);
+    const auto where = elsewhere(error);
     if (!where) return false;
     if (transaction) {  // what was watched is watched no more: as if somebody had changed it
         out.look();

@@ -10,15 +10,16 @@ namespace breakwater::resp {
 
 namespace {
 
-constexpr std::uint8_t kMostMisled = 3;                // then it is the answer, or takes a while
 constexpr std::size_t kMostEarly = 256 * 1024 * 1024;  // of answers that cannot be told yet
 
 }  // namespace
 
 // ---------------------------------------------------------------------------------------------------- seats
 
-bool RespConversation::aboard(std::uint16_t shard) const {
-    return std::any_of(aboard_.begin(), aboard_.end(), [&](const Place& place) { return place.shard == shard; });
+const RespConversation::Place* RespConversation::seat_in(std::uint16_t shard) const {
+    const auto found =
+        std::find_if(aboard_.begin(), aboard_.end(), [&](const Place& place) { return place.shard == shard; });
+    return found == aboard_.end() ? nullptr : &*found;
 }
 
 void RespConversation::disembark(std::uint16_t shard) {
@@ -134,11 +135,8 @@ void RespConversation::on_turn(const Turn& turn, Orders& out) {
     if (turn.ends && again_ > 0) keep_order(at, turn);
     Owed& owed = owed_[at];
     if (owed.stage == Owed::Stage::again) return;
-    if (turn.ends && !owed.harmless && database_.finds_primary()) {
-        const auto at_place =
-            std::find_if(aboard_.begin(), aboard_.end(), [&](const Place& place) { return place.shard == owed.shard; });
-        if (at_place != aboard_.end()) note_write(owed.shard, at_place->history);
-    }
+    if (turn.ends && !owed.harmless && database_.finds_primary())
+        if (const Place* seat = seat_in(owed.shard)) note_write(owed.shard, seat->history);
     if (owed.to == Owed::To::part || at != next_) {
         early_bytes_ += turn.bytes.size();
         if (early_bytes_ > kMostEarly) {  // a client whose one slow answer keeps back too much of the others
@@ -164,15 +162,15 @@ void RespConversation::on_turn(const Turn& turn, Orders& out) {
     tell_answered(out);
 }
 
+// Of a transaction that was discarded: what went wrong when it was queued.
+std::string RespConversation::cause_of(std::uint32_t ticket, ByteView error) {
+    const auto unit = unit_errors_.extract(ticket);
+    return std::string(unit && error.starts_with("-EXECABORT") ? ByteView(unit.mapped()) : error);
+}
+
 // A server that has done nothing. True: somebody is asked once more.
 bool RespConversation::not_done(std::size_t at, const Turn& turn, Orders& out) {
-    ByteView error = turn.bytes;
-    std::string within;
-    if (const auto unit = unit_errors_.find(turn.ticket); unit != unit_errors_.end()) {
-        within = std::move(unit->second);
-        unit_errors_.erase(unit);
-        if (error.starts_with("-EXECABORT")) error = within;
-    }
+    const std::string error = cause_of(turn.ticket, turn.bytes);
     const auto where = elsewhere(error);
     if (!where || (!is_cluster() && (where->how != Elsewhere::How::not_primary || owed_[at].misled >= kMostMisled)))
         return false;

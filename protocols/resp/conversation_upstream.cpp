@@ -232,7 +232,6 @@ void RespConversation::forget_server() {
     again_ = skip_ = 0;
     pause_due_ = paused_ = false;
     early_bytes_ = 0;
-
     asked_alone_.clear();
     scanner_ = {};
     kept_.clear();

@@ -44,11 +44,6 @@ void LoginErrand::arrived() {
     upstream_.name.clear();
 }
 
-void GreetingErrand::begin(Step& step) {
-    if (tls_ == Tls::disable) return talk(step);
-    step.status = Status::start_tls;
-}
-
 void GreetingErrand::talk(Step& step) {
     if (login_.password) say(step, auth, auth_words(login_));
     say(step, ping, {"PING"});

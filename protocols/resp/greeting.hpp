@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "protocols/resp/after_tls.hpp"
 #include "protocols/resp/commands.hpp"
 #include "protocols/resp/dialogue.hpp"
 #include "protocols/resp/upstream_state.hpp"
@@ -29,27 +30,20 @@ class LoginErrand : public Dialogue {
     void arrived();
 };
 
-// TLS begins with the first byte: nothing is negotiated before it.
-enum class Tls : std::uint8_t { disable, prefer, require };
-
 // AUTH, CLIENT ID, PING (which a server that is loading its data refuses), ROLE, when nobody has asked it yet COMMAND,
 // and then HELLO 3 and SELECT where that is wanted.
-class GreetingErrand final : public LoginErrand {
+class GreetingErrand final : public AfterTls<LoginErrand> {
   public:
     // `learn`: null when the table is known.
     // `history`: asked for, where servers take over from one another.
     GreetingErrand(RespUpstream& upstream, Login login, std::function<void(std::shared_ptr<const CommandTable>)> learn,
                    Tls tls = Tls::disable, bool history = false)
-        : LoginErrand(upstream, std::move(login)), learn_(std::move(learn)), tls_(tls), history_(history) {}
-    void begin(Step& step) override;
-    void tls_ready(ByteView, Step& step) override { talk(step); }
-    bool without_tls() override { return tls_ == Tls::prefer && std::exchange(tls_, Tls::disable) == Tls::prefer; }
+        : AfterTls(tls, upstream, std::move(login)), learn_(std::move(learn)), history_(history) {}
 
   private:
-    void talk(Step& step);
+    void talk(Step& step) override;
     void on_reply(int topic, const Value& reply, Step& step) override;
     std::function<void(std::shared_ptr<const CommandTable>)> learn_;
-    Tls tls_;
     const bool history_;
 };
 

@@ -28,11 +28,6 @@ Located::Shard& LocateErrand::shard() const {
     return into_->shards.front();
 }
 
-void LocateErrand::begin(Step& step) {
-    if (tls_ == Tls::disable) return talk(step);
-    step.status = Status::start_tls;
-}
-
 void LocateErrand::talk(Step& step) {
     say(step, primary, {"SENTINEL", "GET-MASTER-ADDR-BY-NAME", name_});
     say(step, replicas, {"SENTINEL", "REPLICAS", name_});
@@ -53,13 +48,7 @@ void LocateErrand::on_reply(int topic, const Value& reply, Step& step) {
         if (!host || !port || shard().replicas.size() == kMostReplicas) continue;
         if (auto server = server_of(host->text, port->text)) shard().replicas.push_back(std::move(*server));
     }
-    std::sort(shard().replicas.begin(), shard().replicas.end(),
-              [](const auto& a, const auto& b) { return std::tie(a.host, a.port) < std::tie(b.host, b.port); });
-}
-
-void HearkenErrand::begin(Step& step) {
-    if (tls_ == Tls::disable) return talk(step);
-    step.status = Status::start_tls;
+    std::sort(shard().replicas.begin(), shard().replicas.end(), Located::ByAddress{});
 }
 
 void HearkenErrand::talk(Step& step) {

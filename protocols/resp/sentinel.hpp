@@ -12,26 +12,22 @@
 #include <utility>
 
 #include "protocols/core/discovery.hpp"
+#include "protocols/resp/after_tls.hpp"
 #include "protocols/resp/dialogue.hpp"
-#include "protocols/resp/greeting.hpp"
 
 namespace breakwater::resp {
 
 // Fails as misconfigured where the Sentinel does not know the name.
-class LocateErrand final : public Dialogue {
+class LocateErrand final : public AfterTls<Dialogue> {
   public:
     LocateErrand(std::string master_name, Tls tls, std::shared_ptr<Located> into)
-        : name_(std::move(master_name)), tls_(tls), into_(std::move(into)) {}
-    void begin(Step& step) override;
-    void tls_ready(ByteView, Step& step) override { talk(step); }
-    bool without_tls() override { return tls_ == Tls::prefer && std::exchange(tls_, Tls::disable) == Tls::prefer; }
+        : AfterTls(tls), name_(std::move(master_name)), into_(std::move(into)) {}
 
   private:
-    void talk(Step& step);
+    void talk(Step& step) override;
     void on_reply(int topic, const Value& reply, Step& step) override;
     Located::Shard& shard() const;
     const std::string name_;
-    Tls tls_;
     const std::shared_ptr<Located> into_;
 };
 
@@ -39,17 +35,13 @@ class LocateErrand final : public Dialogue {
 std::optional<Located> elect(const Poll& poll, const Located& known);
 
 // Never done: hears of changes for as long as the connection lasts.
-class HearkenErrand final : public Errand {
+class HearkenErrand final : public AfterTls<Errand> {
   public:
-    HearkenErrand(Tls tls, std::function<void()> on_change) : tls_(tls), on_change_(std::move(on_change)) {}
-    void begin(Step& step) override;
-    void tls_ready(ByteView, Step& step) override { talk(step); }
-    bool without_tls() override { return tls_ == Tls::prefer && std::exchange(tls_, Tls::disable) == Tls::prefer; }
+    HearkenErrand(Tls tls, std::function<void()> on_change) : AfterTls(tls), on_change_(std::move(on_change)) {}
     std::size_t hear(ByteView bytes, Step& step) override;
 
   private:
-    void talk(Step& step);
-    Tls tls_;
+    void talk(Step& step) override;
     const std::function<void()> on_change_;
 };
 

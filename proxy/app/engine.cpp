@@ -60,11 +60,10 @@ std::vector<std::vector<Server>> servers_of(const Plan& plan, const Located& loc
     }
     const auto at = [&](const Located::Server& server, topology::Role ruled) {
         topology::EndpointSettings settings = plan.endpoints.front();
-        // A certificate is for the name that was configured, if one was; else for what we connect to.
-        if (settings.target.server_name == settings.target.host) settings.target.server_name = server.host;
+        settings.target = settings.target.at(server.host, server.port);
         config::Endpoint endpoint;
-        endpoint.host = settings.target.host = server.host;
-        endpoint.port = settings.target.port = server.port;
+        endpoint.host = server.host;
+        endpoint.port = server.port;
         settings.address = endpoint.address();
         settings.zone.clear();
         settings.fixed_role = topology::Role::unknown;

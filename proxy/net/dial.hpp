@@ -21,6 +21,15 @@ struct DialTarget {
     SslContextPtr tls;        // used when the errand asks for TLS
     std::string server_name;  // for SNI and verification
     bool verify_name = false;
+    // The same on another server. A certificate is for the name that was configured, if one was; else for what we
+    // connect to.
+    DialTarget at(const std::string& other, std::uint16_t other_port) const {
+        DialTarget target = *this;
+        if (server_name == host) target.server_name = other;
+        target.host = other;
+        target.port = other_port;
+        return target;
+    }
 };
 
 class Dial final : public Watch {

@@ -58,7 +58,6 @@ class Lane final : public Holder, public net::Late {
     [[gnu::hot]] void on_turn_end() override;  // of the loop
 
     Upstream& upstream() { return upstream_; }
-    Pool& pool() { return pool_; }
     bool empty() const { return seated_.empty() && turns_.empty(); }
     net::TimePoint empty_since() const { return empty_since_; }
     void retire();     // nobody boards any more: its end is when it is empty

@@ -17,9 +17,6 @@ constexpr auto kListenFor = std::chrono::hours(1);  // then on a fresh connectio
 }  // namespace
 
 Located keep_places(const Located& fresh, const Located& known) {
-    const auto same = [](const Located::Server& a, const Located::Server& b) {
-        return a.host == b.host && a.port == b.port;
-    };
     Located placed;
     placed.shards.resize(known.shards.size());
     std::vector<bool> has_place(fresh.shards.size());
@@ -36,10 +33,10 @@ Located keep_places(const Located& fresh, const Located& known) {
     // A replica that became a primary somewhere else must not take the place of its former one, where that goes on; nor
     // that one, when all it had has gone to its replica.
     for (const bool with_slots : {true, false}) {
-        place(with_slots, [&](const auto& shard, const auto& primary) { return same(shard.primary, primary); });
+        place(with_slots, [&](const auto& shard, const auto& primary) { return shard.primary.is(primary); });
         place(with_slots, [&](const auto& shard, const auto& primary) {
             return std::any_of(shard.replicas.begin(), shard.replicas.end(),
-                               [&](const auto& replica) { return same(replica, primary); });
+                               [&](const auto& replica) { return replica.is(primary); });
         });
     }
     for (std::size_t i = 0; i < fresh.shards.size(); ++i) {
@@ -129,9 +126,7 @@ void Scout::compare() {
     if (found == known_) return;
     for (std::size_t i = 0; i < found.shards.size(); ++i) {
         const Located::Server& primary = found.shards[i].primary;
-        if (primary.port == 0 || (i < known_.shards.size() && known_.shards[i].primary.host == primary.host &&
-                                  known_.shards[i].primary.port == primary.port))
-            continue;
+        if (primary.port == 0 || (i < known_.shards.size() && known_.shards[i].primary.is(primary))) continue;
         log::info("topology", "the primary is",
                   {{"database", seeds_.front().settings.database},
                    {"shard", i},
@@ -162,9 +157,7 @@ void Scout::learn() {
         if (seeds_.size() >= kMostAsked) return;
         if (std::any_of(seeds_.begin(), seeds_.end(), [&](const Seed& seed) { return is(seed, server); })) continue;
         EndpointSettings settings = seeds_.front().settings;
-        if (settings.target.server_name == settings.target.host) settings.target.server_name = server.host;
-        settings.target.host = server.host;
-        settings.target.port = server.port;
+        settings.target = settings.target.at(server.host, server.port);
         settings.address = server.host + ":" + std::to_string(server.port);
         Seed& seed = seeds_.emplace_back();
         seed.settings = std::move(settings);

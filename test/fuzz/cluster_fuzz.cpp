@@ -21,11 +21,6 @@ void check(bool so) {
     if (!so) __builtin_trap();
 }
 
-std::string say(const std::vector<ByteView>& words) {
-    std::string bytes;
-    command(bytes, words);
-    return bytes;
-}
 std::string quoted(ByteView text) {
     std::string bytes;
     bulk(bytes, text);

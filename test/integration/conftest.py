@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "support"))
-from harness import HOST, Breakwater, Postgres, Redis  # noqa: E402
+from harness import HOST, Breakwater, Postgres, Redis, RedisCluster  # noqa: E402
 from harness.breakwater import binary  # noqa: E402
 
 DIRECT = os.environ.get("BREAKWATER_TARGET") == "direct"
@@ -44,33 +44,26 @@ def pytest_runtest_makereport(item, call):
                     report.sections.append((f"log of {type(server).__name__.lower()}", server.log(60)))
 
 
-@pytest.fixture
-def make_postgres():
-    """make_postgres(**settings): a running server of this test's own."""
-    made = []
+def maker(kind):
+    """A fixture: make(start=True, **options) is a running server of this test's own."""
+    def fixture():
+        made = []
 
-    def make(start=True, **options):
-        server = Postgres(**options)
-        made.append(server)
-        return server.start() if start else server
+        def make(start=True, **options):
+            server = kind(**options)
+            made.append(server)
+            return server.start() if start else server
 
-    yield make
-    for server in reversed(made):
-        server.close()
+        yield make
+        for server in reversed(made):
+            server.close()
+
+    return fixture
 
 
-@pytest.fixture
-def make_redis():
-    """make_redis(**settings): a running server of this test's own."""
-    made = []
-
-    def make(**options):
-        made.append(Redis(**options))
-        return made[-1].start()
-
-    yield make
-    for server in reversed(made):
-        server.close()
+make_postgres = pytest.fixture(maker(Postgres), name="make_postgres")
+make_redis = pytest.fixture(maker(Redis), name="make_redis")
+make_cluster = pytest.fixture(maker(RedisCluster), name="make_cluster")
 
 
 @pytest.fixture

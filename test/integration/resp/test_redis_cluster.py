@@ -18,20 +18,6 @@ MIB = 1024 * 1024
 RESILIENCE = {"defaults": {"resilience": {"connect_rate": {"per_second": 1000, "burst": 1000}}}}
 
 
-@pytest.fixture
-def make_cluster():
-    """make_cluster(**settings): a running cluster of this test's own."""
-    made = []
-
-    def make(**settings):
-        made.append(RedisCluster(**settings))
-        return made[-1].start()
-
-    yield make
-    for cluster in made:
-        cluster.close()
-
-
 @pytest.fixture(scope="module")
 def pair():
     """A cluster and a proxy in front of it, for all tests that break nothing: each begins with no keys."""

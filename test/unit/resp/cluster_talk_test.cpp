@@ -7,12 +7,6 @@
 namespace breakwater::resp {
 namespace {
 
-std::string say(std::initializer_list<ByteView> words) {
-    std::string bytes;
-    command(bytes, words);
-    return bytes;
-}
-
 Options in_front_of_a_cluster() {
     Options options;
     options.cluster = true;

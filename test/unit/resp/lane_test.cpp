@@ -9,12 +9,6 @@
 namespace breakwater::resp {
 namespace {
 
-std::string say(std::initializer_list<ByteView> words) {
-    std::string bytes;
-    command(bytes, words);
-    return bytes;
-}
-
 struct LaneTalk : testing::Test, Talk {
     LaneTalk() { lanes = true; }
     const std::string get = say({"GET", "k"}), set = say({"SET", "k", "v"}), del = say({"DEL", "n"});

@@ -13,6 +13,12 @@
 
 namespace breakwater::resp {
 
+inline std::string say(const std::vector<ByteView>& words) {
+    std::string bytes;
+    command(bytes, words);
+    return bytes;
+}
+
 struct Talk {
     explicit Talk(Options options = {}) : database(std::move(options)) {
         database.learn(std::shared_ptr<const CommandTable>(&table(), [](const CommandTable*) {}));
