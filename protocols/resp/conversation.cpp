@@ -26,7 +26,10 @@ std::string impossible(ByteView what) {
     return bytes;
 }
 
+bool waits(const Plan& plan) { return ByteView(plan.pin) == "wait"; }
+
 bool harmless(const Plan& plan, bool in_multi) {
+    if (waits(plan)) return true;
     switch (plan.verb) {
         case Verb::exec:
             return false;
@@ -40,6 +43,21 @@ bool harmless(const Plan& plan, bool in_multi) {
             return true;
         default:
             return plan.only_reads || in_multi;  // only queued
+    }
+}
+
+// And may be sent once more to another server, with all that was sent before it and not answered: nothing that is kept
+// here depends on what the first one made of it.
+bool repeatable(const Plan& plan) {
+    switch (plan.verb) {
+        case Verb::multi:
+        case Verb::watch:
+        case Verb::unwatch:
+            return true;
+        case Verb::other:
+            return plan.only_reads || waits(plan);
+        default:
+            return false;
     }
 }
 
@@ -246,7 +264,7 @@ RespConversation::Handled RespConversation::dispatch(const Request& request, con
     Owed owed{.verb = plan.verb, .harmless = harmless(plan, in_multi_)};
     owed.alone = leased_;
     owed.shard = lease_shard_;
-    if (!in_multi_ && ByteView(plan.pin) == "wait") {
+    if (!in_multi_ && waits(plan)) {
         // It is about what was written before this connection's last command, and the writes came on others.
         out.send(kPing);
         owed.waits = true;
@@ -256,7 +274,7 @@ RespConversation::Handled RespConversation::dispatch(const Request& request, con
             owe({.to = Owed::To::us, .harmless = true});
         }
     }
-    only_reads_ = only_reads_ && plan.only_reads && plan.verb == Verb::other;
+    repeatable_ = repeatable_ && repeatable(plan);
     send(request, bytes, out);
     if (is_cluster()) {
         skip_ = owed.replies - 1;

@@ -56,7 +56,7 @@ class RespConversation final : public Conversation {
     }
     bool idle() const override { return !busy() && !pinned() && !queue_; }
     bool in_exchange() const override { return busy() || raw_; }
-    bool retryable() const override { return only_reads_ && !answered_ && !pinned(); }
+    bool retryable() const override { return repeatable_ && !answered_ && !pinned(); }
     bool wants_cancel_on_leave() const override { return false; }  // it is closed, which ends what it waits for
     Left left_behind() const override;
     bool half_close_ends() const override { return blocking_ || raw_; }
@@ -138,7 +138,7 @@ class RespConversation final : public Conversation {
     void settle(Orders& out);  // gives the connection back when nothing keeps it
     void give_back(Left left, Orders& out);
     void forget_server();
-    void answer_lost(std::string_view why, Orders& out);
+    void answer_lost(std::optional<Refusal::Reason> only, std::string_view why, Orders& out);
     // --- conversation_lane.cpp
     void pop();
     void answer(std::size_t at, Refusal::Reason reason, std::string_view why);  // in its place
@@ -254,7 +254,7 @@ class RespConversation final : public Conversation {
     bool returning_ = false;                     // raw, and RESET was sent
     bool moved_in_multi_ = false;                // SELECT was queued
     bool blocking_ = false;                      // the command in flight may take as long as it says
-    bool only_reads_ = true, answered_ = false;  // since the connection was lent
+    bool repeatable_ = true, answered_ = false;  // all that was sent since the connection was lent
     bool reply_begun_ = false;                   // some of the reply in hand was passed on
 };
 

@@ -135,7 +135,7 @@ void RespConversation::on_turn(const Turn& turn, Orders& out) {
     if (turn.ends && again_ > 0) keep_order(at, turn);
     Owed& owed = owed_[at];
     if (owed.stage == Owed::Stage::again) return;
-    if (turn.ends && !owed.harmless && database_.finds_primary())
+    if (turn.ends && !owed.harmless)
         if (const Place* seat = seat_in(owed.shard)) note_write(owed.shard, seat->history);
     if (owed.to == Owed::To::part || at != next_) {
         early_bytes_ += turn.bytes.size();

@@ -45,9 +45,7 @@ std::size_t RespConversation::hear(ByteView bytes, Orders& out) {
         }
         if (is_cluster() && scanned.status == ReplyScanner::Status::reply && !reply_begun_ && redirected(part, out))
             return used;
-        if (database_.finds_primary() && scanned.status == ReplyScanner::Status::reply && !reply_begun_ &&
-            waits_on(part, out))
-            return used;
+        if (scanned.status == ReplyScanner::Status::reply && !reply_begun_ && waits_on(part, out)) return used;
         if (!take_reply(part, scanned.status == ReplyScanner::Status::push, out)) return used;
         if (scanned.status == ReplyScanner::Status::more) return used;
         const Owed owed = owed_[next_];
@@ -121,8 +119,7 @@ void RespConversation::on_reply(const Owed& owed, ByteView bytes, Orders& out) {
         raw_ = !failed;
     }
     blocking_ = alone_ = false;
-    if (!owed.harmless && owed.alone && !owed.waits && database_.finds_primary())
-        note_write(owed.shard, upstream_->history);
+    if (!owed.harmless && owed.alone && !owed.waits) note_write(owed.shard, upstream_->history);
     ++done_;
     if (raw_) {
         count_done(out);
@@ -176,7 +173,7 @@ void RespConversation::on_opened(UpstreamState& upstream, Orders& out) {
     lease_shard_ = opening_.value_or(0);
     opening_.reset();
     skip_ = 0;
-    only_reads_ = !send_again(out);  // the engine keeps no copy of these
+    repeatable_ = !send_again(out);  // the engine keeps no copy of these
     answered_ = false;
 }
 
@@ -257,14 +254,7 @@ Conversation::AfterLoss RespConversation::on_upstream_lost(bool may_retry, std::
         return AfterLoss::retry;
     }
     const bool cut = raw_ || reply_begun_;  // there is no place left where an answer could stand
-    const bool executing = std::any_of(owed_.begin() + static_cast<std::ptrdiff_t>(next_), owed_.end(),
-                                       [](const Owed& owed) { return owed.verb == Verb::exec; });
-    if (!cut) answer_lost(why, out);
-    if (in_multi_ && !executing) {
-        doomed_ = Doomed::transaction;
-    } else if (watching_ && !executing) {
-        doom_watch();
-    }
+    if (!cut) answer_lost(std::nullopt, why, out);
     forget_server();
     sent_ = false;  // what is still to come of a large command is dropped
     if (cut) {
@@ -276,18 +266,43 @@ Conversation::AfterLoss RespConversation::on_upstream_lost(bool may_retry, std::
     return AfterLoss::told;
 }
 
-void RespConversation::answer_lost(std::string_view why, Orders& out) {
+// What was in flight on a connection of its own. Of MULTI, WATCH and DISCARD it is known what they come to without
+// their server: a transaction that fails at its EXEC, and none at all. (Some drivers lose step at an error in place of
+// +OK.)
+void RespConversation::answer_lost(std::optional<Refusal::Reason> only, std::string_view why, Orders& out) {
     using Reason = Refusal::Reason;
-    const bool executing = std::any_of(owed_.begin() + static_cast<std::ptrdiff_t>(next_), owed_.end(),
+    const auto executed = std::find_if(owed_.begin() + static_cast<std::ptrdiff_t>(next_), owed_.end(),
                                        [](const Owed& owed) { return owed.verb == Verb::exec; });
+    const std::size_t may_be_done = executed == owed_.end() ? 0 : static_cast<std::size_t>(executed - owed_.begin());
+    const auto fine = [&](std::size_t at) { answer_with(at, "+OK\r\n", Outcome::ok); };
     for (std::size_t i = next_; i < owed_.size(); ++i) {
-        if (owed_[i].stage == Owed::Stage::answered) continue;
-        answer(i,
-               executing || !owed_[i].harmless ? Reason::outcome_unknown
-               : in_multi_                     ? Reason::rolled_back
-                                               : Reason::unavailable,
-               why);
+        const Owed& owed = owed_[i];
+        if (owed.stage == Owed::Stage::answered) continue;
+        if (owed.verb == Verb::multi && !in_multi_) {
+            in_multi_ = true;
+            fine(i);
+        } else if (owed.verb == Verb::watch && !in_multi_) {
+            watching_ = true;
+            fine(i);
+        } else if (owed.verb == Verb::unwatch && !in_multi_) {
+            watching_ = false;
+            fine(i);
+        } else if (owed.verb == Verb::discard && in_multi_) {
+            in_multi_ = watching_ = false;
+            fine(i);
+        } else if (owed.waits) {
+            answer_with(i, ":0\r\n", Outcome::ok);  // nobody has confirmed anything
+        } else {
+            const bool unknown = !owed.harmless || (in_multi_ && i < may_be_done);
+            const Reason lost = in_multi_ ? Reason::rolled_back : Reason::unavailable;
+            answer(i, only.value_or(unknown ? Reason::outcome_unknown : lost), why);
+            if (owed.verb == Verb::exec) in_multi_ = watching_ = false;
+        }
     }
+    if (in_multi_)
+        doomed_ = Doomed::transaction;
+    else
+        doom_watch();
     tell_answered(out);
 }
 
@@ -299,11 +314,7 @@ void RespConversation::on_deadline(Orders& out) {
         out.hang_up();
         return;
     }
-    answer_rest(Refusal::Reason::deadline, "the request's deadline passed", out);
-    if (in_multi_)
-        doomed_ = Doomed::transaction;
-    else
-        doom_watch();
+    answer_lost(Refusal::Reason::deadline, "the request's deadline passed", out);
     sent_ = false;
     give_back(Left::broken, out);
 }

@@ -49,7 +49,7 @@ void GreetingErrand::talk(Step& step) {
     say(step, ping, {"PING"});
     say(step, client_id, {"CLIENT", "ID"});
     say(step, role, {"ROLE"});
-    if (history_) say(step, history, {"INFO", "replication"});
+    say(step, history, {"INFO", "replication"});
     if (learn_) say(step, commands, {"COMMAND"});
     say_state(step);
 }

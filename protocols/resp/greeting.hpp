@@ -30,21 +30,19 @@ class LoginErrand : public Dialogue {
     void arrived();
 };
 
-// AUTH, CLIENT ID, PING (which a server that is loading its data refuses), ROLE, when nobody has asked it yet COMMAND,
-// and then HELLO 3 and SELECT where that is wanted.
+// AUTH, CLIENT ID, PING (which a server that is loading its data refuses), ROLE, the history of its data, when nobody
+// has asked it yet COMMAND, and then HELLO 3 and SELECT where that is wanted.
 class GreetingErrand final : public AfterTls<LoginErrand> {
   public:
     // `learn`: null when the table is known.
-    // `history`: asked for, where servers take over from one another.
     GreetingErrand(RespUpstream& upstream, Login login, std::function<void(std::shared_ptr<const CommandTable>)> learn,
-                   Tls tls = Tls::disable, bool history = false)
-        : AfterTls(tls, upstream, std::move(login)), learn_(std::move(learn)), history_(history) {}
+                   Tls tls = Tls::disable)
+        : AfterTls(tls, upstream, std::move(login)), learn_(std::move(learn)) {}
 
   private:
     void talk(Step& step) override;
     void on_reply(int topic, const Value& reply, Step& step) override;
     std::function<void(std::shared_ptr<const CommandTable>)> learn_;
-    const bool history_;
 };
 
 // RESET (6.2), which ends everything that a client can leave behind, and the login again.

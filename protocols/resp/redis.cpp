@@ -28,9 +28,8 @@ Protocol::Greeted Redis::greet(const Identity& identity) {
         learn = [to = std::weak_ptr(database_)](std::shared_ptr<const CommandTable> table) {
             if (const auto database = to.lock()) database->learn(std::move(table));
         };
-    auto errand =
-        std::make_unique<GreetingErrand>(*state, static_cast<const RespIdentity&>(identity).login, std::move(learn),
-                                         database_->options().upstream_tls, database_->finds_primary());
+    auto errand = std::make_unique<GreetingErrand>(*state, static_cast<const RespIdentity&>(identity).login,
+                                                   std::move(learn), database_->options().upstream_tls);
     return {std::move(errand), std::move(state)};
 }
 

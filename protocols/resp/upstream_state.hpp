@@ -27,7 +27,8 @@ struct RespUpstream final : UpstreamState {
     std::string name;            // CLIENT SETNAME
     std::int64_t client_id = 0;  // the server's, to kill it by
     ServerRole told = ServerRole::unknown;
-    // Of the history of its data (master_replid), when it logged in: another one after each failover. 0: not asked for.
+    // Of the history of its data (master_replid), when it logged in: another one after each failover and
+    // each restart. 0: that may not be asked.
     std::uint64_t history = 0;
 
     bool at_home() const { return version == home.version && database == home.database && name.empty(); }

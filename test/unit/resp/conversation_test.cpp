@@ -205,6 +205,94 @@ TEST(Conversation, a_lost_watch_makes_exec_say_that_it_was_touched) {
     EXPECT_EQ(talk.to_server(), say("GET x"));
 }
 
+TEST(Conversation, what_begins_a_transaction_is_asked_again) {
+    for (const char* command : {"MULTI", "WATCH x", "WAIT 1 1000", "XREAD BLOCK 0 STREAMS s $"}) {
+        SCOPED_TRACE(command);
+        Talk talk;
+        talk.client_says(say(command));
+        const std::string sent = talk.to_server();
+        EXPECT_EQ(talk.lose(), Conversation::AfterLoss::retry);
+        EXPECT_EQ(talk.to_server(), sent);
+        EXPECT_EQ(talk.to_client(), "");
+    }
+}
+
+TEST(Conversation, a_whole_transaction_that_was_lost_is_told_at_its_exec) {
+    Talk talk;
+    talk.client_says(say("MULTI") + say("SET x 1") + say("EXEC") + say("GET x"));
+    EXPECT_EQ(talk.lose(), Conversation::AfterLoss::told);
+    const std::string unknown = "-ERR breakwater: : server closed the connection, outcome unknown\r\n";
+    const std::string told = talk.to_client();
+    EXPECT_TRUE(told.starts_with("+OK\r\n" + unknown + unknown + "-LOADING ")) << told;
+    talk.to_server();
+    talk.client_says(say("SET x 2"));  // in no transaction
+    EXPECT_EQ(talk.to_server(), say("SET x 2"));
+}
+
+TEST(Conversation, a_transaction_that_was_begun_and_lost_fails_at_its_exec) {
+    Talk talk;
+    talk.client_says(say("MULTI") + say("SET x 1"));
+    EXPECT_EQ(talk.lose(), Conversation::AfterLoss::told);
+    EXPECT_EQ(talk.to_client(), "+OK\r\n-ERR breakwater: : server closed the connection, outcome unknown\r\n");
+    talk.to_server();
+    talk.client_says(say("EXEC") + say("GET x"));
+    EXPECT_TRUE(talk.to_client().starts_with("-EXECABORT breakwater: "));
+    EXPECT_EQ(talk.to_server(), say("GET x"));
+}
+
+TEST(Conversation, a_discard_that_was_lost_has_discarded) {
+    Talk talk;
+    talk.client_says(say("WATCH y") + say("MULTI"));
+    talk.server_says("+OK\r\n+OK\r\n");
+    talk.client_says(say("SET x 1") + say("DISCARD"));
+    talk.to_client();
+    EXPECT_EQ(talk.lose(), Conversation::AfterLoss::told);
+    EXPECT_TRUE(talk.to_client().ends_with("+OK\r\n"));
+    talk.to_server();
+    talk.client_says(say("MULTI"));
+    EXPECT_EQ(talk.to_server(), say("MULTI"));
+}
+
+TEST(Conversation, a_second_watch_that_was_lost_is_touched_like_the_first) {
+    Talk talk;
+    talk.client_says(say("WATCH x"));
+    talk.server_says("+OK\r\n");
+    talk.client_says(say("WATCH y"));
+    talk.to_client();
+    EXPECT_EQ(talk.lose(), Conversation::AfterLoss::told);
+    EXPECT_EQ(talk.to_client(), "+OK\r\n");
+    talk.client_says(say("MULTI") + say("SET x 1") + say("EXEC"));
+    EXPECT_EQ(talk.to_client(), "+OK\r\n+QUEUED\r\n*-1\r\n");
+    talk.client_says(say("WATCH x"));
+    talk.server_says("+OK\r\n");
+    talk.client_says(say("UNWATCH"));
+    talk.to_client();
+    talk.lose();
+    EXPECT_EQ(talk.to_client(), "+OK\r\n");
+    talk.to_server();
+    talk.client_says(say("MULTI"));
+    EXPECT_EQ(talk.to_server(), say("MULTI"));
+}
+
+TEST(Conversation, a_server_that_was_restarted_confirms_nothing_of_before) {
+    Talk talk;
+    talk.history = 1;
+    talk.client_says(say("SET x 1"));
+    talk.server_says("+OK\r\n");
+    talk.client_says(say("WAIT 1 100"));
+    talk.server_says("+PONG\r\n:1\r\n");
+    EXPECT_EQ(talk.to_client(), "+OK\r\n:1\r\n");
+    talk.history = 2;
+    talk.client_says(say("WAIT 1 100"));
+    talk.server_says("+PONG\r\n:1\r\n");
+    EXPECT_EQ(talk.to_client(), ":0\r\n");
+    talk.client_says(say("SET x 2"));
+    talk.server_says("+OK\r\n");
+    talk.client_says(say("WAIT 1 100"));
+    talk.server_says("+PONG\r\n:1\r\n");
+    EXPECT_EQ(talk.to_client(), "+OK\r\n:1\r\n");
+}
+
 TEST(Conversation, what_nobody_asked_for_is_a_fault) {
     Talk talk;
     talk.client_says(say("WATCH x"));

@@ -12,6 +12,7 @@ using Status = Errand::Status;
 
 const std::string kRole = "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n";
 const std::string kReplica = "*5\r\n$5\r\nslave\r\n$9\r\n127.0.0.1\r\n:6379\r\n$9\r\nconnected\r\n:14\r\n";
+const std::string kInfo = "$29\r\nmaster_replid:4f1c\r\nrole:m\r\n\r\n";
 const std::string kTable = "*1\r\n*6\r\n$3\r\nget\r\n:2\r\n*1\r\n+readonly\r\n:1\r\n:1\r\n:1\r\n";
 
 // Whatever the pieces the answer comes in, the end is the same.
@@ -31,12 +32,12 @@ TEST(Greeting, learns_who_the_server_is_and_what_it_can) {
         RespUpstream upstream;
         std::shared_ptr<const CommandTable> table;
         GreetingErrand errand(upstream, {"app", "secret"}, [&](auto learnt) { table = std::move(learnt); });
-        const auto step = run(errand, "+OK\r\n+PONG\r\n:42\r\n" + kRole + kTable, piece);
+        const auto step = run(errand, "+OK\r\n+PONG\r\n:42\r\n" + kRole + kInfo + kTable, piece);
         EXPECT_EQ(step.status, Status::done);
         EXPECT_EQ(
             step.send,
             "*3\r\n$4\r\nAUTH\r\n$3\r\napp\r\n$6\r\nsecret\r\n*1\r\n$4\r\nPING\r\n*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n"
-            "*1\r\n$4\r\nROLE\r\n*1\r\n$7\r\nCOMMAND\r\n");
+            "*1\r\n$4\r\nROLE\r\n*2\r\n$4\r\nINFO\r\n$11\r\nreplication\r\n*1\r\n$7\r\nCOMMAND\r\n");
         EXPECT_EQ(upstream.client_id, 42);
         EXPECT_EQ(upstream.role(), UpstreamState::ServerRole::primary);
         ASSERT_TRUE(table);
@@ -47,9 +48,12 @@ TEST(Greeting, learns_who_the_server_is_and_what_it_can) {
 TEST(Greeting, of_the_default_user_says_only_what_is_needed) {
     RespUpstream upstream;
     GreetingErrand alone(upstream, {}, nullptr);
-    const auto step = run(alone, "+PONG\r\n:1\r\n" + kReplica, 3);
+    const auto step = run(alone, "+PONG\r\n:1\r\n" + kReplica + kInfo, 3);
     EXPECT_EQ(step.status, Status::done);
-    EXPECT_EQ(step.send, "*1\r\n$4\r\nPING\r\n*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n*1\r\n$4\r\nROLE\r\n");
+    EXPECT_EQ(step.send,
+              "*1\r\n$4\r\nPING\r\n*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n*1\r\n$4\r\nROLE\r\n"
+              "*2\r\n$4\r\nINFO\r\n$11\r\nreplication\r\n");
+    EXPECT_NE(upstream.history, 0u);
     EXPECT_EQ(upstream.role(), UpstreamState::ServerRole::replica);
     GreetingErrand with_password(upstream, {"default", "p"}, nullptr);
     EXPECT_TRUE(run(with_password, "", 1).send.starts_with("*2\r\n$4\r\nAUTH\r\n$1\r\np\r\n"));
@@ -59,7 +63,7 @@ TEST(Greeting, does_without_what_its_user_may_not_ask) {
     RespUpstream upstream;
     GreetingErrand errand(upstream, {}, [](auto) { FAIL() << "no table came"; });
     const std::string no = "-NOPERM this user has no permissions\r\n";
-    EXPECT_EQ(run(errand, "+PONG\r\n" + no + no + no, 5).status, Status::done);
+    EXPECT_EQ(run(errand, "+PONG\r\n" + no + no + no + no, 5).status, Status::done);
     EXPECT_EQ(upstream.role(), UpstreamState::ServerRole::unknown);
 }
 
@@ -108,7 +112,7 @@ TEST(Greeting, ends_a_server_that_never_stops) {
     GreetingErrand errand(upstream, {}, [](auto) {});
     Errand::Step step;
     errand.begin(step);
-    errand.hear("+PONG\r\n:1\r\n*0\r\n*1000000\r\n", step);
+    errand.hear("+PONG\r\n:1\r\n*0\r\n$0\r\n\r\n*1000000\r\n", step);
     const std::string much = "$1048576\r\n" + std::string(1 << 20, 'x') + "\r\n";
     for (int i = 0; i < 20 && step.status == Status::working; ++i) errand.hear(much, step);
     EXPECT_EQ(step.status, Status::failed);
@@ -138,7 +142,7 @@ TEST(Reset, goes_back_to_the_database_and_version_of_its_pool) {
     GreetingErrand greeting(upstream, {"", {}, 7, Version::resp3}, nullptr);
     const std::string state = "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n*2\r\n$6\r\nSELECT\r\n$1\r\n7\r\n";
     const std::string hello = "%1\r\n$6\r\nserver\r\n$5\r\nredis\r\n";
-    const auto login = run(greeting, "+PONG\r\n:1\r\n" + kRole + hello + "+OK\r\n", 4);
+    const auto login = run(greeting, "+PONG\r\n:1\r\n" + kRole + kInfo + hello + "+OK\r\n", 4);
     EXPECT_EQ(login.status, Status::done);
     EXPECT_TRUE(login.send.ends_with(state));
     upstream.database = 1;

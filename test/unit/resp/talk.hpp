@@ -114,6 +114,7 @@ struct Talk {
     bool shared = false;
     bool waiting = false, hung_up = false, paused = false;
     int looks = 0;
+    std::uint64_t history = 0;             // of the servers that are opened
     std::vector<std::uint32_t> opened_at;  // shards
     Orders orders;
 
@@ -204,6 +205,7 @@ struct Talk {
         fresh->home = static_cast<const RespIdentity&>(*who_).login;
         fresh->database = fresh->home.database;
         fresh->version = fresh->home.version;
+        fresh->history = history;
         shared = shared || lane;
         if (!lane) {
             upstream = std::move(fresh);
