@@ -12,7 +12,7 @@ using Status = Errand::Status;
 
 const std::string kRole = "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n";
 const std::string kReplica = "*5\r\n$5\r\nslave\r\n$9\r\n127.0.0.1\r\n:6379\r\n$9\r\nconnected\r\n:14\r\n";
-const std::string kInfo = "$29\r\nmaster_replid:4f1c\r\nrole:m\r\n\r\n";
+const std::string kInfo = "$28\r\nmaster_replid:4f1c\r\nrole:m\r\n\r\n";
 const std::string kTable = "*1\r\n*6\r\n$3\r\nget\r\n:2\r\n*1\r\n+readonly\r\n:1\r\n:1\r\n:1\r\n";
 
 // Whatever the pieces the answer comes in, the end is the same.
