@@ -179,6 +179,10 @@ void check_database(const Database& database, const std::string& path, Report& r
         if (report.given(path + key) && !applies) report.error(path + key, fmt::format("is for {} only", where));
     };
     only(".master_name", database.protocol == Protocol::redis && (sentinel || may_be), "redis with mode sentinel");
+    if (database.pool.mode == PoolMode::session && database.protocol == Protocol::redis &&
+        database.mode == Mode::cluster && report.sound(path + ".mode"))
+        report.error(pool + ".mode",
+                     "session is not for redis with mode cluster: there is no one server to be connected to");
     only(".client.server_commands", database.protocol == Protocol::redis, "redis");
     only(".upstream.auth_database", database.protocol == Protocol::mongo, "mongo");
     only(".routing.read_preference", database.protocol == Protocol::mongo, "mongo");

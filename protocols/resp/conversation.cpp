@@ -40,6 +40,8 @@ bool harmless(const Plan& plan, bool in_multi) {
         case Verb::hello:
         case Verb::select:
         case Verb::unsubscribe:
+        case Verb::client_id:
+        case Verb::client_setname:
             return true;
         default:
             return plan.only_reads || in_multi;  // only queued
@@ -53,6 +55,7 @@ bool repeatable(const Plan& plan) {
         case Verb::multi:
         case Verb::watch:
         case Verb::unwatch:
+        case Verb::client_id:
             return true;
         case Verb::other:
             return plan.only_reads || waits(plan);
@@ -64,7 +67,10 @@ bool repeatable(const Plan& plan) {
 }  // namespace
 
 RespConversation::RespConversation(RespDatabase& database, const Protocol::ClientInfo& client)
-    : database_(database), id_(client.id), authenticated_(database.options().auth == ClientAuth::trust) {}
+    : database_(database),
+      id_(client.id),
+      own_(database.options().session),
+      authenticated_(database.options().auth == ClientAuth::trust) {}
 
 void RespConversation::turn_away(const Refusal& refusal) { turned_away_ = refusal; }
 
@@ -95,6 +101,10 @@ std::size_t RespConversation::on_client(ByteView bytes, Orders& out) {
         if (closing_) return bytes.size();
     }
     barrier_ = false;
+    if (!busy()) {
+        repeatable_ = true;
+        answered_ = false;
+    }
     std::size_t used = 0;
     RequestLimits limits;
     limits.authenticated = authenticated_;
@@ -222,7 +232,7 @@ RespConversation::Handled RespConversation::handle_raw(const Plan& plan, ByteVie
 RespConversation::Handled RespConversation::forward(const Request& request, const Plan& plan, ByteView bytes,
                                                     Orders& out) {
     if (is_cluster()) return forward_cluster(request, plan, bytes, out);
-    const bool alone = plan.way != Way::shared || request.status == Request::Status::large;
+    const bool alone = plan.way != Way::shared || request.status == Request::Status::large || own_;
     if (shared_ && alone) {
         if (busy()) return after_all();
         give_back(Left::clean, out);
@@ -245,7 +255,7 @@ RespConversation::Handled RespConversation::dispatch(const Request& request, con
     const bool to_be_raw = plan.way == Way::raw || plan.verb == Verb::client_reply ||
                            (plan.way == Way::pinned && plan.verb != Verb::multi && plan.verb != Verb::watch &&
                             plan.verb != Verb::unsubscribe);
-    const bool shows_name = !in_multi_ && (plan.way == Way::single || to_be_raw);
+    const bool shows_name = !in_multi_ && (plan.way == Way::single || to_be_raw || own_);
     if ((to_be_raw && !in_multi_) || (shows_name && upstream_->name != name_)) {
         if (busy()) return after_all();
     }

@@ -4,7 +4,9 @@
 //   - counted: MULTI and WATCH. Each command has its reply, and when the last of them is answered and neither is in
 //     force any more, the connection goes back;
 //   - raw: subscriptions, tracking, MONITOR, CLIENT REPLY OFF. What is said is no longer one reply for one command;
-//     bytes go through both ways until the client leaves or says RESET, and the connection is then closed.
+//     bytes go through both ways until the client leaves or says RESET, and the connection is then closed;
+//   - own: who asked for its CLIENT ID means the server's connections, and keeps this one; and with pool.mode session
+//     everybody does.
 // In front of a cluster there is a lane for each of its shards. A transaction waits here for its EXEC, since its keys
 // tell where it belongs, and goes there in one piece; only a WATCH holds a connection, beside the lanes.
 // SELECT, HELLO, AUTH, RESET, QUIT and what CLIENT sets are the client's own state, kept here. They wait until all that
@@ -195,6 +197,7 @@ class RespConversation final : public Conversation {
     bool busy() const { return next_ < owed_.size() || !tail_.done(); }
     bool pinned() const { return in_multi_ || watching_ || raw_; }
     bool is_cluster() const { return database_.is_cluster(); }
+    bool keeps_own() const { return own_ && leased_; }
     void owe(Owed owed) { owed_.push_back(owed); }
     Left left() const;
 
@@ -211,6 +214,7 @@ class RespConversation final : public Conversation {
         early_;                         // by ticket: an answer that is not to be told yet, or what is to be asked again
     bool shared_ = false;               // it has seats in lanes
     bool leased_ = false;               // upstream_ is its own
+    bool own_;                          // and stays so when nothing else keeps it
     std::vector<Place> aboard_;         // of which shards
     std::vector<std::uint16_t> wrong_;  // whose servers are not who they were taken for
     std::optional<std::uint16_t> opening_;

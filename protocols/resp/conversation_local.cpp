@@ -47,7 +47,9 @@ std::optional<RespConversation::Handled> RespConversation::local(Verb verb, Orde
         case Verb::client_setname:
             if (count != 3 || !valid_name(args()[2])) return std::nullopt;
             name_ = args()[2];
-            return answer("+OK\r\n");
+            if (!keeps_own()) return answer("+OK\r\n");
+            upstream_->name = name_;
+            return std::nullopt;
         case Verb::client_getname: {
             if (count != 2) return std::nullopt;
             if (name_.empty()) return answer(version_ == Version::resp3 ? "_\r\n" : "$-1\r\n");
@@ -57,11 +59,13 @@ std::optional<RespConversation::Handled> RespConversation::local(Verb verb, Orde
         }
         case Verb::client_id: {
             if (count != 2) return std::nullopt;
-            return answer(":" + std::to_string(id_) + "\r\n");
+            if (is_cluster()) return answer(":" + std::to_string(id_) + "\r\n");  // one of several connections
+            if (!std::exchange(own_, true)) out.pinned("client_id");
+            return std::nullopt;
         }
         case Verb::client_no_evict:
         case Verb::client_no_touch:
-            if (count != 3 || !on_or_off(args()[2])) return std::nullopt;
+            if (count != 3 || !on_or_off(args()[2]) || keeps_own()) return std::nullopt;
             return answer("+OK\r\n");
         case Verb::client_setinfo: {
             // Servers before 7.2 do not know it, and say so.
@@ -125,6 +129,7 @@ RespConversation::Handled RespConversation::auth(Orders& out) {
         out.finished(Outcome::client_fault);
         return Handled::taken;
     }
+    if (keeps_own() && !pinned()) give_back(left(), out);
     if (upstream_) {  // watched keys are another user's
         say_refused(Refusal::Reason::unsupported, "AUTH while keys are watched", out);
         return Handled::taken;
@@ -164,6 +169,9 @@ RespConversation::Handled RespConversation::hello(Orders& out) {
             return fail("ERR Syntax error in HELLO option '" + std::string(args()[i].substr(0, 128)) + "'");
         }
     }
+    const bool moves =
+        wanted != version_ || (user && user_ != *user && database_.options().auth == ClientAuth::password);
+    if (keeps_own() && !pinned() && moves) give_back(left(), out);
     if (upstream_ && pinned() && (user || wanted != version_)) {
         say_refused(Refusal::Reason::unsupported, "HELLO while keys are watched", out);
         return Handled::taken;
@@ -209,6 +217,7 @@ void RespConversation::reset(Orders& out) {
     wrote_.clear();
     in_multi_ = watching_ = moved_in_multi_ = false;
     doomed_ = Doomed::no;
+    own_ = database_.options().session;
     name_.clear();
     known_ = known_ && user_ == "default";
     user_ = "default";

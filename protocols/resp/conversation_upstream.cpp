@@ -197,13 +197,13 @@ void RespConversation::on_refused(const Refusal& refusal, Orders& out) {
 
 Left RespConversation::left() const {
     if (busy() || raw_) return Left::broken;
-    return in_multi_ || watching_ || (leased_ && !upstream_->at_home()) ? Left::dirty : Left::clean;
+    return in_multi_ || watching_ || keeps_own() || (leased_ && !upstream_->at_home()) ? Left::dirty : Left::clean;
 }
 
 Left RespConversation::left_behind() const { return left(); }
 
 void RespConversation::settle(Orders& out) {
-    if (!upstream_ || busy() || pinned() || preparing_) return;
+    if (!upstream_ || busy() || pinned() || preparing_ || keeps_own()) return;
     count_done(out);
     give_back(left(), out);
 }
@@ -247,6 +247,7 @@ Conversation::AfterLoss RespConversation::on_upstream_lost(bool may_retry, std::
         return AfterLoss::told;
     }
     if (shared_) out.close(Left::broken);
+    own_ = database_.options().session;  // whom it was about is gone
     if (may_retry) {
         tail_ = {};
         progress_ = {};

@@ -26,6 +26,7 @@ struct Options {
     bool split_writes = true;  // of a cluster: MSET and DEL over several of its parts, each part by itself
     ClientAuth auth = ClientAuth::trust;
     Tls upstream_tls = Tls::disable;
+    bool session = false;          // each client has a connection of its own from its first command to its last
     bool server_commands = false;  // SHUTDOWN, REPLICAOF and the like are passed on
     bool tls_offered = false, tls_required = false;
     std::optional<std::string> upstream_user, upstream_password;

@@ -222,7 +222,9 @@ void Session::feed_client(ByteView bytes, std::string* owner) {
             }
         }
         bytes.remove_prefix(used);
+        feeding_ = true;
         carry_out();
+        feeding_ = false;
         if (phase_ != Phase::open) return;
         if (!in_.empty()) {
             keep(bytes, nullptr);

@@ -152,6 +152,7 @@ class Session final : public net::Watch, public pool::Waiter {
     bool refeed_ = false;       // the conversation wants in_ once more
     bool lost_ = false;         // the upstream failed while orders were carried out
     std::string lost_why_;
+    bool feeding_ = false;      // the orders in hand follow from what the client said
     bool replay_whole_ = true;  // the upstream's replay buffer has all of this exchange
     bool request_running_ = false;
     bool retried_ = false, was_held_ = false;

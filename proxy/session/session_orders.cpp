@@ -285,7 +285,7 @@ void Session::count_finished(Outcome outcome) {
     retries_ = 0;
     if (lease_) {  // the next request of a kept lease starts with a clean sheet
         lease_->replay.clear();
-        replay_whole_ = true;
+        replay_whole_ = !(feeding_ && conversation_->in_exchange());  // it may have come in one piece with this one
     }
 }
 

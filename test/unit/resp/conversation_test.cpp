@@ -293,6 +293,58 @@ TEST(Conversation, a_server_that_was_restarted_confirms_nothing_of_before) {
     EXPECT_EQ(talk.to_client(), "+OK\r\n:1\r\n");
 }
 
+TEST(Conversation, who_asks_for_its_id_keeps_its_connection) {
+    Talk talk;
+    talk.client_says(say("CLIENT ID"));
+    EXPECT_EQ(talk.to_server(), say("CLIENT ID"));
+    talk.server_says(":5\r\n");
+    EXPECT_EQ(talk.to_client(), ":5\r\n");
+    talk.client_says(say("CLIENT SETNAME me") + say("GET a"));
+    EXPECT_EQ(talk.to_server(), say("CLIENT SETNAME me"));
+    talk.server_says("+OK\r\n");
+    EXPECT_EQ(talk.to_server(), say("GET a"));
+    EXPECT_EQ(talk.lose(), Conversation::AfterLoss::retry);
+    EXPECT_EQ(talk.to_server(), say("GET a"));  // on anybody's: the id was the other one's
+    talk.server_says("$-1\r\n");
+    EXPECT_EQ(talk.opened, 2);
+    EXPECT_EQ(talk.returned, std::vector{Left::clean});
+    talk.client_says(say("CLIENT ID"));
+    talk.server_says("+OK\r\n:6\r\n");  // its name is shown first
+    EXPECT_TRUE(talk.upstream);
+    talk.client_says(say("RESET"));
+    EXPECT_EQ(talk.returned.back(), Left::dirty);
+    talk.to_server();
+    talk.client_says(say("GET a"));
+    EXPECT_EQ(talk.to_server(), say("GET a"));
+    talk.server_says("$-1\r\n");
+    EXPECT_EQ(talk.returned.back(), Left::clean);
+}
+
+TEST(Conversation, with_pool_mode_session_everybody_keeps_its_own) {
+    Options options;
+    options.session = true;
+    Talk talk(options);
+    talk.lanes = true;
+    talk.client_says(say("SET a 1") + say("SELECT 3") + say("HELLO 3") + say("CLIENT NO-EVICT on"));
+    EXPECT_EQ(talk.to_server(), say("SET a 1"));
+    talk.server_says("+OK\r\n");
+    EXPECT_EQ(talk.to_server(), say("SELECT 3"));
+    talk.server_says("+OK\r\n");
+    EXPECT_EQ(talk.identity, "default\n3\n3");  // another version is another connection
+    EXPECT_EQ(talk.returned, std::vector{Left::dirty});
+    EXPECT_EQ(talk.to_server(), say("HELLO 3"));
+    talk.server_says("%0\r\n");
+    EXPECT_EQ(talk.to_server(), say("CLIENT NO-EVICT on"));
+    talk.server_says("+OK\r\n");
+    EXPECT_TRUE(talk.upstream);
+    EXPECT_EQ(talk.opened, 2);
+    talk.lose();
+    talk.client_says(say("GET a"));
+    EXPECT_EQ(talk.opened, 3);
+    talk.server_says("_\r\n");
+    EXPECT_TRUE(talk.upstream);
+}
+
 TEST(Conversation, what_nobody_asked_for_is_a_fault) {
     Talk talk;
     talk.client_says(say("WATCH x"));
