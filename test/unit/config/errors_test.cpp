@@ -310,6 +310,9 @@ TEST(Errors, OfCombinations) {
              "5:20: databases[0].upstream.user: is empty; leave it out if the client's own is meant, got \"\""},
             {"mode of postgres", database("mode: cluster"),
              "5:3: databases[0].mode: postgres has none (session or transaction is said by pool.mode)"},
+            {"sessions with a cluster", database("protocol: redis\n  mode: cluster\n  pool: {mode: session}"),
+             "7:16: databases[0].pool.mode: session is not for redis with mode cluster: there is no one server to be "
+             "connected to"},
             {"mode of nobody", database("protocol: mysql\n  mode: cluster"),
              "5:13: databases[0].protocol: wants one of postgres, redis, mongo, got \"mysql\""},
             {"keys of others",
