@@ -1,9 +1,11 @@
 """The server dies, or hangs, while clients work: what each of them saw, and what is in the data afterwards."""
+import contextlib
 import time
 
 import pytest
+import redis
 
-from harness import Breakwater
+from harness import HOST, Breakwater
 from trouble.redis_ledger import Crowd, check, keys_of
 
 
@@ -48,3 +50,30 @@ def test_stopped_for_two_seconds(pair):
         server.thaw()
 
     through(pair, 0, trouble)
+
+
+def test_what_only_begins_something_is_asked_again(pair):
+    """Sent to a server that never took it: nothing has begun, and the next server can begin it."""
+    server, proxy = pair
+    commands = {"MULTI": ["MULTI"], "WATCH": ["WATCH", "k"], "WAIT": ["WAIT", "0", "1"], "CLIENT": ["CLIENT", "ID"]}
+    with contextlib.ExitStack() as stack:
+        said = {}
+        for verb in commands:
+            client = stack.enter_context(redis.Redis(host=HOST, port=proxy.port, single_connection_client=True)).connection
+            client.send_command("MULTI")
+            client.read_response()
+            client.send_command("EXEC")
+            client.read_response()
+            said[verb] = client
+        server.freeze()
+        for verb, client in said.items():
+            client.send_command(*commands[verb])
+        time.sleep(0.5)
+        server.kill()
+        server.start()
+        answers = {verb: client.read_response() for verb, client in said.items()}
+        assert isinstance(answers.pop("CLIENT"), int)
+        assert answers == {"MULTI": b"OK", "WATCH": b"OK", "WAIT": 0}
+        said["MULTI"].send_command("SET", "k", "1")
+        said["MULTI"].send_command("EXEC")
+        assert [said["MULTI"].read_response() for _ in range(2)] == [b"QUEUED", [b"OK"]]
