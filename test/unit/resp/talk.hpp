@@ -172,6 +172,7 @@ struct Talk {
                     break;
                 case Orders::Kind::finished:
                     ++finished;
+                    replay.clear();
                     break;
                 case Orders::Kind::pinned:
                     pins.emplace_back(op.data);
