@@ -50,6 +50,7 @@ constexpr std::array kRules = std::to_array<Rule>({
     {"replicaof", Verb::other, Way::refused, ""},
     {"reset", Verb::reset, Way::local, ""},
     {"script|debug", Verb::other, Way::raw, "debug"},
+    {"script|load", Verb::script_load, Way::shared, ""},
     {"select", Verb::select, Way::local, ""},
     {"shutdown", Verb::other, Way::refused, ""},
     {"slaveof", Verb::other, Way::refused, ""},
@@ -111,6 +112,7 @@ Plan classify(const std::vector<ByteView>& args, const CommandTable* table) {
     if (!plan.command) return plan;
     const Command& command = *plan.command;
     plan.only_reads = command.only_reads();
+    if (name.view() == "eval" || name.view() == "eval_ro") plan.verb = Verb::eval;
     plan.pin = "";
     const bool streams = name.view() == "xread" || name.view() == "xreadgroup";
     if (command.is(Flag::blocking) && (!streams || says_block(args))) {

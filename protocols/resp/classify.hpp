@@ -24,6 +24,8 @@ enum class Verb : std::uint8_t {
     unwatch,
     subscribe,    // and psubscribe, ssubscribe
     unsubscribe,  // and punsubscribe, sunsubscribe
+    eval,         // and eval_ro: they bring a script
+    script_load,
     client_setname,
     client_getname,
     client_setinfo,

@@ -57,6 +57,8 @@ bool repeatable(const Plan& plan) {
         case Verb::unwatch:
         case Verb::client_id:
             return true;
+        case Verb::eval:
+            return plan.only_reads;
         case Verb::other:
             return plan.only_reads || waits(plan);
         default:
@@ -179,6 +181,8 @@ RespConversation::Handled RespConversation::handle(const Request& request, ByteV
         }
     }
     if (raw_) return handle_raw(plan, bytes, out);
+    if (plan.verb == Verb::eval && args().size() > 1) database_.learn_script(args()[1]);
+    if (plan.verb == Verb::script_load && args().size() > 2) database_.learn_script(args()[2]);
     // What they mean depends on what the answers to those before say.
     const bool waits = plan.way == Way::local || plan.way == Way::refused || plan.verb == Verb::unsubscribe;
     if (busy() && (waits || alone_ || doomed_ != Doomed::no)) return after_all();
@@ -286,10 +290,8 @@ RespConversation::Handled RespConversation::dispatch(const Request& request, con
     }
     repeatable_ = repeatable_ && repeatable(plan);
     send(request, bytes, out);
-    if (is_cluster()) {
-        skip_ = owed.replies - 1;
-        keep_alone(request, bytes, owed.waits);
-    }
+    if (is_cluster()) skip_ = owed.replies - 1;
+    if (database_.finds_primary()) keep_alone(request, bytes, owed.waits && is_cluster());
     if (in_multi_) {
         alone_ = plan.verb == Verb::exec || plan.verb == Verb::discard;  // what follows is in no transaction any more
         owe(owed);
@@ -326,7 +328,7 @@ void RespConversation::send(const Request& request, ByteView bytes, Orders& out)
     leased_ ? out.send_copy(words) : out.turn_copy(ticket, words);
 }
 
-// In front of a cluster: its server may say that another is to be asked.
+// Its server may say that another is to be asked.
 void RespConversation::keep_alone(const Request& request, ByteView bytes, bool waits) {
     asked_alone_.clear();
     if (request.status == Request::Status::large || bytes.size() > kKeptAlone) return;

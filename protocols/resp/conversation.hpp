@@ -84,6 +84,7 @@ class RespConversation final : public Conversation {
         bool alone = false;                  // on a connection of its own
         bool waits = false, waited = false;  // WAIT: one of its servers has answered
         bool asking = false;                 // told to ask there just this once (ASK)
+        std::uint32_t before = 0;            // so many bytes of the request are ours: ASKING, or the script it lacks
         std::uint16_t shard = 0, slot = kNoSlot;
         std::uint32_t replies = 1;  // to the request: the last one is its answer
         std::uint32_t key = 0;      // a hash of it; 0: several, or none that is known
@@ -148,6 +149,8 @@ class RespConversation final : public Conversation {
     void mark_answered(std::size_t at);
     void ask_again(std::size_t at, ByteView request);
     bool not_done(std::size_t at, const Turn& turn, Orders& out);
+    bool lacks_script(std::size_t at, const Turn& turn);
+    void say_before(std::size_t at, ByteView ours);  // what is asked again
     void keep_order(std::size_t at, const Turn& turn);
     bool any_due() const;     // sent, and not answered
     void go_on(Orders& out);  // with what is to be asked again

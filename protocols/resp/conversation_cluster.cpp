@@ -63,9 +63,7 @@ void RespConversation::follow(std::size_t at, const Elsewhere& where, Orders& ou
     if (where.how == Elsewhere::How::ask) {
         owed.shard = shard;
         owed.asking = true;
-        early_[ticket_of(at)].insert(0, kAsking);
-        ++owed.replies;
-        return;
+        return say_before(at, kAsking);
     }
     database_.moved(where.slot, shard);
     owed.slot = where.slot;  // where it was not known before
@@ -285,19 +283,22 @@ bool RespConversation::redirected(ByteView reply, Orders& out) {
     const std::string error = cause_of(ticket_of(next_), reply);
     const auto where = elsewhere(error);
     if (!where) return false;
+    if (!is_cluster() && (where->how != Elsewhere::How::not_primary || in_multi_ || next_ + 1 != owed_.size() ||
+                          owed.misled >= kMostMisled))
+        return false;
     if (transaction) {  // what was watched is watched no more: as if somebody had changed it
         out.look();
         answer_with(next_, version_ == Version::resp3 ? "_\r\n" : "*-1\r\n", Outcome::ok);
     } else if (asked_alone_.empty()) {
         out.look();
-        answer(next_, Refusal::Reason::unavailable, "not executed: its slot moved while a large value came");
+        answer(next_, Refusal::Reason::unavailable, "not executed: its server changed while a large value came");
     } else {
         ask_again(next_, asked_alone_);
         follow(next_, *where, out);
         pause_due_ = pause_due_ || where->how == Elsewhere::How::not_primary;
     }
     wrong_.clear();  // the connection goes back as it is
-    out.close(watching_ ? Left::dirty : Left::clean);
+    out.close(watching_ || keeps_own() ? Left::dirty : Left::clean, is_cluster() ? Outcome::ok : Outcome::wrong_role);
     if (!transaction && owed.verb != Verb::unwatch) doom_watch();
     watching_ = leased_ = blocking_ = shared_ = false;
     aboard_.clear();

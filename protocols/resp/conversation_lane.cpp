@@ -5,6 +5,7 @@
 #include "protocols/resp/conversation.hpp"
 #include "protocols/resp/elsewhere.hpp"
 #include "protocols/resp/refusal.hpp"
+#include "protocols/resp/wire.hpp"
 
 namespace breakwater::resp {
 
@@ -57,7 +58,7 @@ bool RespConversation::send_again(Orders& out) {
         if (on_lease) {
             skip_ = owed.replies - 1;
             out.send_copy(request->second);
-            if (is_cluster()) asked_alone_ = std::move(request->second);
+            asked_alone_ = std::move(request->second);
         } else {
             out.turn_copy(request->first, request->second, owed.shard, owed.replies);
         }
@@ -131,10 +132,11 @@ void RespConversation::on_turn(const Turn& turn, Orders& out) {
         if (error) unit_errors_.try_emplace(turn.ticket, turn.bytes);
         return;
     }
-    if (error && database_.finds_primary() && not_done(at, turn, out)) return;
+    if (error && ((database_.finds_primary() && not_done(at, turn, out)) || lacks_script(at, turn))) return;
     if (turn.ends && again_ > 0) keep_order(at, turn);
     Owed& owed = owed_[at];
     if (owed.stage == Owed::Stage::again) return;
+    if (turn.ends && !unit_errors_.empty()) unit_errors_.erase(turn.ticket);
     if (turn.ends && !owed.harmless)
         if (const Place* seat = seat_in(owed.shard)) note_write(owed.shard, seat->history);
     if (owed.to == Owed::To::part || at != next_) {
@@ -179,11 +181,33 @@ bool RespConversation::not_done(std::size_t at, const Turn& turn, Orders& out) {
     return true;
 }
 
+// A script that its server does not have, and we do. What the client said after it would have come first: then it has
+// to see to that itself, as anybody has whose scripts are forgotten.
+bool RespConversation::lacks_script(std::size_t at, const Turn& turn) {
+    Owed& owed = owed_[at];
+    if (!turn.bytes.starts_with("-NOSCRIPT ") || at + 1 != owed_.size() || owed.before > 0 || owed.misled > 0)
+        return false;
+    const auto body = database_.script_for(turn.request);
+    if (!body) return false;
+    ++owed.misled;
+    ask_again(at, turn.request);
+    std::string load;
+    command(load, {"SCRIPT", "LOAD", *body});
+    say_before(at, load);
+    return true;
+}
+
+void RespConversation::say_before(std::size_t at, ByteView ours) {
+    owed_[at].before = static_cast<std::uint32_t>(ours.size());
+    ++owed_[at].replies;
+    early_[ticket_of(at)].insert(0, ours);
+}
+
 void RespConversation::ask_again(std::size_t at, ByteView request) {
     Owed& owed = owed_[at];
     owed.asking = false;
-    if (request.starts_with(kAsking)) {
-        request.remove_prefix(kAsking.size());
+    if (owed.before > 0) {
+        request.remove_prefix(std::exchange(owed.before, 0));
         --owed.replies;
     }
     if (owed.stage != Owed::Stage::again) ++again_;

@@ -43,7 +43,8 @@ std::size_t RespConversation::hear(ByteView bytes, Orders& out) {
             --skip_;
             continue;
         }
-        if (is_cluster() && scanned.status == ReplyScanner::Status::reply && !reply_begun_ && redirected(part, out))
+        if (database_.finds_primary() && scanned.status == ReplyScanner::Status::reply && !reply_begun_ &&
+            redirected(part, out))
             return used;
         if (scanned.status == ReplyScanner::Status::reply && !reply_begun_ && waits_on(part, out)) return used;
         if (!take_reply(part, scanned.status == ReplyScanner::Status::push, out)) return used;

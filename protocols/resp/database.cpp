@@ -45,4 +45,11 @@ bool RespDatabase::password_fits(ByteView user, ByteView password) const {
     return same && known != options_.users.end();
 }
 
+void RespDatabase::learn_script(ByteView body) {
+    constexpr std::size_t kMostSeen = 4096;
+    if (!options_.scripts || body.size() > Scripts::kLongest) return;
+    if (seen_scripts_.size() >= kMostSeen) seen_scripts_.clear();
+    if (seen_scripts_.insert(std::hash<ByteView>{}(body)).second) options_.scripts->learn(body);
+}
+
 }  // namespace breakwater::resp

@@ -7,12 +7,14 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "protocols/core/orders.hpp"
 #include "protocols/resp/cluster.hpp"
 #include "protocols/resp/commands.hpp"
 #include "protocols/resp/greeting.hpp"
 #include "protocols/resp/request.hpp"
+#include "protocols/resp/scripts.hpp"
 #include "protocols/resp/wire.hpp"
 
 namespace breakwater::resp {
@@ -30,6 +32,7 @@ struct Options {
     bool server_commands = false;  // SHUTDOWN, REPLICAOF and the like are passed on
     bool tls_offered = false, tls_required = false;
     std::optional<std::string> upstream_user, upstream_password;
+    std::shared_ptr<Scripts> scripts;                       // null: none are kept
     std::map<std::string, std::string, std::less<>> users;  // whom a client may log in as: name and password
 };
 
@@ -68,10 +71,24 @@ class RespDatabase {
     bool password_fits(ByteView user, ByteView password) const;
 
     const CommandTable* table() const { return table_.get(); }
-    void learn(std::shared_ptr<const CommandTable> table) { table_ = std::move(table); }
+    // Nobody has told yet; or a server of another version than told it was met since: it was upgraded.
+    bool wants_table() const { return !table_ || version_ != table_version_; }
+    void learn(std::shared_ptr<const CommandTable> table) {
+        table_ = std::move(table);
+        table_version_ = version_;
+    }
+    void on_version(std::uint64_t version) { version_ = version; }
     void inherit(const RespDatabase& former) {
         table_ = former.table_;
+        version_ = former.version_;
+        table_version_ = former.table_version_;
         databases_ = former.databases_;
+        options_.scripts = former.options_.scripts;
+    }
+    void learn_script(ByteView body);
+    // What a server that says NOSCRIPT lacks; nothing: the client has to bring it.
+    std::optional<std::string> script_for(ByteView request) const {
+        return options_.scripts ? options_.scripts->find(script_named(request)) : std::nullopt;
     }
 
     // Databases that a SELECT has reached: the next client's SELECT need not ask.
@@ -83,7 +100,9 @@ class RespDatabase {
   private:
     Options options_;
     std::shared_ptr<const CommandTable> table_;
+    std::uint64_t version_ = 0, table_version_ = 0;  // hashes: of the server met last, and of the one that told it
     std::uint32_t databases_ = 1;
+    std::unordered_set<std::size_t> seen_scripts_;  // hashes: they are learnt once
     std::unique_ptr<SlotMap> slots_;
     std::uint64_t slots_version_ = 0;
     std::unordered_map<std::string, std::weak_ptr<const RespIdentity>> identities_;

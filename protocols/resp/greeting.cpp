@@ -4,7 +4,7 @@ namespace breakwater::resp {
 
 namespace {
 
-enum Topic : int { auth, client_id, ping, role, history, commands, reset, hello, select };
+enum Topic : int { auth, client_id, ping, role, history, version, commands, reset, hello, select };
 
 UpstreamState::ServerRole role_of(const Value& reply) {
     if (reply.items.empty()) return UpstreamState::ServerRole::unknown;
@@ -13,11 +13,11 @@ UpstreamState::ServerRole role_of(const Value& reply) {
     return UpstreamState::ServerRole::unknown;
 }
 
-std::uint64_t history_of(ByteView info) {
-    constexpr ByteView kField = "master_replid:";
-    const std::size_t at = info.find(kField);
+// A hash of what INFO says of it; 0: nothing.
+std::uint64_t told_of(ByteView info, ByteView field) {
+    const std::size_t at = info.find(field);
     if (at == ByteView::npos) return 0;
-    info.remove_prefix(at + kField.size());
+    info.remove_prefix(at + field.size());
     return std::hash<ByteView>{}(info.substr(0, info.find('\r'))) | 1U;
 }
 
@@ -50,6 +50,7 @@ void GreetingErrand::talk(Step& step) {
     say(step, client_id, {"CLIENT", "ID"});
     say(step, role, {"ROLE"});
     say(step, history, {"INFO", "replication"});
+    if (on_version_) say(step, version, {"INFO", "server"});
     if (learn_) say(step, commands, {"COMMAND"});
     say_state(step);
 }
@@ -69,7 +70,10 @@ void GreetingErrand::on_reply(int topic, const Value& reply, Step& step) {
             upstream_.told = role_of(reply);
             return;
         case history:
-            upstream_.history = history_of(reply.text);
+            upstream_.history = told_of(reply.text, "master_replid:");
+            return;
+        case version:
+            if (const auto told = told_of(reply.text, "redis_version:"); told != 0) on_version_(told);
             return;
         case commands:
             if (auto table = CommandTable::from(reply)) learn_(std::move(table));

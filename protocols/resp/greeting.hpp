@@ -30,19 +30,20 @@ class LoginErrand : public Dialogue {
     void arrived();
 };
 
-// AUTH, CLIENT ID, PING (which a server that is loading its data refuses), ROLE, the history of its data, when nobody
-// has asked it yet COMMAND, and then HELLO 3 and SELECT where that is wanted.
+// AUTH, CLIENT ID, PING (which a server that is loading its data refuses), ROLE, the history of its data, its version,
+// when nobody has asked one of that yet COMMAND, and then HELLO 3 and SELECT where that is wanted.
 class GreetingErrand final : public AfterTls<LoginErrand> {
   public:
-    // `learn`: null when the table is known.
+    // `learn`: null when the table is known. `on_version`: may be null; a hash of it, before the table.
     GreetingErrand(RespUpstream& upstream, Login login, std::function<void(std::shared_ptr<const CommandTable>)> learn,
-                   Tls tls = Tls::disable)
-        : AfterTls(tls, upstream, std::move(login)), learn_(std::move(learn)) {}
+                   Tls tls = Tls::disable, std::function<void(std::uint64_t)> on_version = nullptr)
+        : AfterTls(tls, upstream, std::move(login)), learn_(std::move(learn)), on_version_(std::move(on_version)) {}
 
   private:
     void talk(Step& step) override;
     void on_reply(int topic, const Value& reply, Step& step) override;
     std::function<void(std::shared_ptr<const CommandTable>)> learn_;
+    std::function<void(std::uint64_t)> on_version_;
 };
 
 // RESET (6.2), which ends everything that a client can leave behind, and the login again.

@@ -24,12 +24,16 @@ Protocol::Greeted Redis::greet(const Identity& identity) {
     auto state = std::make_unique<RespUpstream>();
     std::function<void(std::shared_ptr<const CommandTable>)> learn;
     // The connection may outlive a reload, which replaces the database.
-    if (!database_->table())
-        learn = [to = std::weak_ptr(database_)](std::shared_ptr<const CommandTable> table) {
+    const std::weak_ptr to = database_;
+    if (database_->wants_table())
+        learn = [to](std::shared_ptr<const CommandTable> table) {
             if (const auto database = to.lock()) database->learn(std::move(table));
         };
+    const auto on_version = [to](std::uint64_t version) {
+        if (const auto database = to.lock()) database->on_version(version);
+    };
     auto errand = std::make_unique<GreetingErrand>(*state, static_cast<const RespIdentity&>(identity).login,
-                                                   std::move(learn), database_->options().upstream_tls);
+                                                   std::move(learn), database_->options().upstream_tls, on_version);
     return {std::move(errand), std::move(state)};
 }
 

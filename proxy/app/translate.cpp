@@ -108,6 +108,7 @@ std::function<std::unique_ptr<Protocol>()> redis_for(const config::Database& dat
     options.database = database.name;
     options.master_name = database.master_name;
     options.cluster = database.mode == config::Mode::cluster;
+    options.scripts = std::make_shared<resp::Scripts>();
     options.session = database.pool.mode == config::PoolMode::session;
     options.server_commands = database.client.server_commands == config::ServerCommands::allow;
     options.auth =

@@ -223,12 +223,17 @@ void Session::on_refusal(const Refusal& refusal) {
     pump();
 }
 
+namespace {
+// It said itself that it is no primary; until it is asked again.
+void took_for_primary(const Upstream& upstream) {
+    const auto endpoint = upstream.endpoint;
+    endpoint->set_role(topology::Role::replica);
+    endpoint->suspect();
+}
+}  // namespace
+
 void Session::leave(Seat& seat, Outcome outcome) {
-    if (seat.lane && outcome == Outcome::wrong_role) {  // until it is asked again
-        const auto endpoint = seat.lane->upstream().endpoint;
-        endpoint->set_role(topology::Role::replica);
-        endpoint->suspect();
-    }
+    if (seat.lane && outcome == Outcome::wrong_role) took_for_primary(seat.lane->upstream());
     leave_lane(seat);
 }
 
@@ -236,6 +241,7 @@ void Session::close_exchange(Left left, Outcome outcome) {
     leave_lanes();
     if (!lease_) return;
     Upstream* upstream = std::exchange(lease_, nullptr);
+    if (outcome == Outcome::wrong_role) took_for_primary(*upstream);
     // The client said goodbye in the middle of its own request: the server need not work on it any longer.
     if (left == Left::broken && conversation_->wants_cancel_on_leave()) upstream->pool->cancel(*upstream, {});
     // Half-sent bytes, or bytes nobody asked for: not a connection to lend on.

@@ -346,6 +346,36 @@ TEST(Conversation, with_pool_mode_session_everybody_keeps_its_own) {
     EXPECT_TRUE(talk.upstream);
 }
 
+const std::string kReadonly = "-READONLY You can't write against a read only replica.\r\n";
+const std::string kUnblocked =
+    "-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)\r\n";
+
+TEST(Conversation, who_waits_at_a_primary_of_before_waits_at_the_next) {
+    Options options;
+    options.master_name = "m";
+    Talk talk(options);
+    talk.client_says(say("BLPOP l 0"));
+    EXPECT_EQ(talk.to_server(), say("BLPOP l 0"));
+    talk.server_says(kUnblocked);
+    EXPECT_EQ(talk.to_client(), "");
+    EXPECT_EQ(talk.opened, 2);
+    EXPECT_EQ(talk.to_server(), say("BLPOP l 0"));
+    talk.server_says("*2\r\n$1\r\nl\r\n$1\r\n1\r\n");
+    EXPECT_EQ(talk.to_client(), "*2\r\n$1\r\nl\r\n$1\r\n1\r\n");
+    EXPECT_TRUE(talk.conversation->idle());
+}
+
+TEST(Conversation, a_transaction_at_a_primary_of_before_hears_so) {
+    Options options;
+    options.master_name = "m";
+    Talk talk(options);
+    talk.client_says(say("MULTI") + say("SET a 1") + say("EXEC"));
+    const std::string aborted = "-EXECABORT Transaction discarded because of previous errors.\r\n";
+    talk.server_says("+OK\r\n" + kReadonly + aborted);
+    EXPECT_EQ(talk.to_client(), "+OK\r\n" + kReadonly + aborted);
+    EXPECT_EQ(talk.opened, 1);
+}
+
 TEST(Conversation, what_nobody_asked_for_is_a_fault) {
     Talk talk;
     talk.client_says(say("WATCH x"));

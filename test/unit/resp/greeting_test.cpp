@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include "protocols/resp/database.hpp"
 #include "protocols/resp/refusal.hpp"
+#include "test/unit/resp/table.hpp"
 
 namespace breakwater::resp {
 namespace {
@@ -43,6 +45,24 @@ TEST(Greeting, learns_who_the_server_is_and_what_it_can) {
         ASSERT_TRUE(table);
         EXPECT_EQ(table->size(), 1u);
     }
+}
+
+TEST(Greeting, hears_of_which_version_the_server_is) {
+    RespUpstream upstream;
+    std::vector<std::uint64_t> versions;
+    GreetingErrand errand(upstream, {}, nullptr, Tls::disable, [&](std::uint64_t v) { versions.push_back(v); });
+    const std::string server = "$23\r\nredis_version:7.0.15\r\n\r\n\r\n";
+    const auto step = run(errand, "+PONG\r\n:1\r\n" + kRole + kInfo + server, 3);
+    EXPECT_EQ(step.status, Status::done);
+    EXPECT_TRUE(step.send.ends_with("*2\r\n$4\r\nINFO\r\n$6\r\nserver\r\n"));
+    EXPECT_EQ(versions.size(), 1u);
+    RespDatabase database(Options{});
+    EXPECT_TRUE(database.wants_table());
+    database.on_version(versions.at(0));
+    database.learn(std::shared_ptr<const CommandTable>(&table(), [](const CommandTable*) {}));
+    EXPECT_FALSE(database.wants_table());
+    database.on_version(versions.at(0) + 1);
+    EXPECT_TRUE(database.wants_table());
 }
 
 TEST(Greeting, of_the_default_user_says_only_what_is_needed) {

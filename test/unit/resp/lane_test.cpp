@@ -105,6 +105,67 @@ TEST_F(LaneTalk, WithoutABudgetAReadIsToldToTryAgain) {
     EXPECT_TRUE(conversation->idle());
 }
 
+struct ScriptTalk : testing::Test, Talk {
+    ScriptTalk() : Talk(options()) { lanes = true; }
+    static Options options() {
+        Options options;
+        options.scripts = std::make_shared<Scripts>();
+        return options;
+    }
+    const std::string body = "return 1", sha = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
+    const std::string load = say({"SCRIPT", "LOAD", body}), evalsha = say({"EVALSHA", sha, "0"});
+    const std::string unknown = "-NOSCRIPT No matching script. Please use EVAL.\r\n";
+};
+
+TEST_F(ScriptTalk, AServerWithoutAScriptIsGivenIt) {
+    client_says(load);
+    server_says("$40\r\n" + sha + "\r\n");
+    to_server();
+    to_client();
+    client_says(evalsha);
+    EXPECT_EQ(to_server(), evalsha);
+    server_says(unknown);
+    EXPECT_EQ(to_client(), "");
+    EXPECT_EQ(to_server(), load + evalsha);
+    server_says("$40\r\n" + sha + "\r\n:1\r\n");
+    EXPECT_EQ(to_client(), ":1\r\n");
+    EXPECT_TRUE(conversation->idle());
+}
+
+TEST_F(ScriptTalk, OneThatRefusesTheScriptTooIsBelieved) {
+    client_says(say({"EVAL", body, "0"}));
+    server_says(":1\r\n");
+    client_says(say({"EVALSHA_RO", "E0E1F9FABFC9D4800C877A703B823AC0578FF8DB", "0"}));
+    server_says(unknown);
+    server_says("-NOPERM no scripts for you\r\n" + unknown);
+    EXPECT_EQ(to_client(), ":1\r\n" + unknown);
+}
+
+TEST_F(ScriptTalk, WhatWasSaidBehindItDoesNotComeFirst) {
+    client_says(load);
+    server_says("$40\r\n" + sha + "\r\n");
+    to_client();
+    client_says(evalsha + say({"GET", "k"}));
+    server_says(unknown + "$-1\r\n");
+    EXPECT_EQ(to_client(), unknown + "$-1\r\n");
+    client_says(say({"EVALSHA", std::string(40, '0'), "0"}));  // nobody has brought it
+    server_says(unknown);
+    EXPECT_EQ(to_client(), unknown);
+}
+
+TEST_F(ScriptTalk, LostOnTheWayItIsAskedOnceMoreWithoutOurs) {
+    client_says(load);
+    server_says("$40\r\n" + sha + "\r\n");
+    client_says(evalsha);
+    server_says(unknown);
+    to_server();
+    to_client();
+    lose_lane(0);  // it never left
+    EXPECT_EQ(to_server(), evalsha);
+    server_says(":1\r\n");
+    EXPECT_EQ(to_client(), ":1\r\n");
+}
+
 TEST_F(LaneTalk, AHalfToldReplyEndsTheClient) {
     client_says(get);
     server_says("$10\r\n0123");
