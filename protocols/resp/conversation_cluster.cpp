@@ -295,7 +295,7 @@ bool RespConversation::redirected(ByteView reply, Orders& out) {
     } else {
         ask_again(next_, asked_alone_);
         follow(next_, *where, out);
-        pause_due_ = pause_due_ || where->how == Elsewhere::How::not_primary;
+        pause_due_ = pause_due_ || (is_cluster() && where->how == Elsewhere::How::not_primary);
     }
     wrong_.clear();  // the connection goes back as it is
     out.close(watching_ || keeps_own() ? Left::dirty : Left::clean, is_cluster() ? Outcome::ok : Outcome::wrong_role);
