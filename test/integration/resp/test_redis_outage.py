@@ -77,3 +77,13 @@ def test_what_only_begins_something_is_asked_again(pair):
         said["MULTI"].send_command("SET", "k", "1")
         said["MULTI"].send_command("EXEC")
         assert [said["MULTI"].read_response() for _ in range(2)] == [b"QUEUED", [b"OK"]]
+
+
+def test_a_script_outlives_its_server(pair):
+    server, proxy = pair
+    client = redis.Redis(host=HOST, port=proxy.port, decode_responses=True)
+    sha = client.script_load("return {KEYS[1], ARGV[1]}")
+    server.kill()
+    server.start()
+    assert server.client().script_exists(sha) == [False]
+    assert client.evalsha(sha, 1, "k", "a") == ["k", "a"]
