@@ -25,7 +25,10 @@ constexpr std::array<Missing, 4> missing{{
      "mongo: this database is not served"},
     {"shards", sharded, Served::no, "this database is not served"},
     {"sharding", has_tables, Served::no, "this database is not served"},
-    {"routing.read_write_split", [](const Database& x) { return x.routing.read_write_split && x.endpoints.size() > 1; },
+    {"routing.read_write_split",
+     [](const Database& x) {
+         return x.routing.read_write_split && x.endpoints.size() > 1 && x.protocol != Protocol::redis;
+     },
      Served::yes, "reads go to the primary for now, whatever `routing` and `locality` say"},
 }};
 

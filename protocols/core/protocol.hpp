@@ -13,6 +13,7 @@
 #include "protocols/core/errand.hpp"
 #include "protocols/core/orders.hpp"
 #include "protocols/core/refusal.hpp"
+#include "protocols/core/replication.hpp"
 
 namespace breakwater {
 
@@ -39,6 +40,9 @@ class UpstreamState {
     enum class ServerRole : std::uint8_t { unknown, primary, replica };
     virtual ServerRole role() const { return ServerRole::unknown; }  // as the server told at login
     virtual std::string goodbye() const { return {}; }               // bytes to say before closing
+    // Where reads are split: of its shard, and the last round that its server has caught up with. Set by the engine.
+    const Rounds* rounds = nullptr;
+    const std::atomic<std::uint64_t>* caught_up = nullptr;
 };
 
 // Lanes: upstreams that many conversations take turns on. A turn is one request and its reply (or as many replies as
@@ -144,6 +148,14 @@ class Protocol {
         std::unique_ptr<UpstreamState> state;  // filled by the errand
     };
     virtual Greeted greet(const Identity& identity) = 0;
+    // To read from a replica only.
+    virtual Greeted greet_replica(const Identity& identity) { return greet(identity); }
+    // How far its data are. Null: the protocol cannot tell.
+    virtual ErrandPtr position(UpstreamState& state, std::shared_ptr<Position> into) {
+        (void)state;
+        (void)into;
+        return nullptr;
+    }
     virtual ErrandPtr reset(UpstreamState& state) = 0;   // makes a dirty upstream clean
     virtual ErrandPtr ping(UpstreamState& state) = 0;    // is it alive, and which role?
     virtual ErrandPtr cancel(UpstreamState& state) = 0;  // spoken on a connection of its own

@@ -241,6 +241,7 @@ RespConversation::Handled RespConversation::forward(const Request& request, cons
         if (busy()) return after_all();
         give_back(Left::clean, out);
     }
+    if (splits() && !alone && !leased_ && database_.table()) return share(request, plan, bytes, out);
     if (!upstream_) {
         if (refuse_waiting(out)) return Handled::taken;
         // Nobody has told yet what commands are: a lane's login asks, and a crowd at the door needs but one of those.

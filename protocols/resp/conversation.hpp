@@ -104,6 +104,12 @@ class RespConversation final : public Conversation {
     struct Place {
         std::uint16_t shard = 0;
         std::uint64_t history = 0;  // of its server's data
+        const Rounds* rounds = nullptr;
+        const std::atomic<std::uint64_t>* caught_up = nullptr;
+    };
+    struct Written {
+        std::uint16_t shard = 0;
+        std::uint64_t round = 0;  // that had begun when this client's last write was answered
     };
     struct Group {
         Merging merging;
@@ -177,6 +183,13 @@ class RespConversation final : public Conversation {
     void tell(ByteView bytes, Outcome outcome, Orders& out);  // in its place among the answers
     std::uint16_t shard_of(std::uint16_t slot);
     std::uint16_t any_shard() const;
+    // --- conversation_replica.cpp: what may be read from a shard's replicas
+    bool may_read_elsewhere(const Plan& plan) const;
+    bool has_own_writes(std::uint16_t reader) const;  // a seat's server
+    bool reads_elsewhere() const;                     // in flight
+    std::optional<Handled> board_reader(std::uint16_t shard, std::uint16_t& at, Orders& out);
+    void note_round(std::uint16_t shard, const Rounds* rounds);
+    bool splits() const { return database_.options().split_reads; }
     // What is owed, is owed by the connection that is ours alone, and not by lanes.
     bool lease_busy() const { return busy() && next_ < owed_.size() && owed_[next_].alone; }
     void note_write(std::uint16_t shard, std::uint64_t history);
@@ -235,6 +248,7 @@ class RespConversation final : public Conversation {
     std::deque<Group> groups_;
     std::optional<Queue> queue_;
     std::vector<Place> wrote_;            // since the last WAIT
+    std::vector<Written> written_;        // where reads are split
     std::vector<std::uint16_t> wait_on_;  // shards that the WAIT in hand is still to ask
     std::int64_t wait_least_ = 0;
     bool wrote_before_ = false;  // wrote_ is what the last WAIT was about

@@ -42,6 +42,10 @@ void RespConversation::reroute() {
 // Sets where one that is to be asked again is asked, and whether only after a while.
 void RespConversation::follow(std::size_t at, const Elsewhere& where, Orders& out) {
     Owed& owed = owed_[at];
+    if ((owed.shard & kReaders) != 0) {  // whatever ails that replica: the primary knows
+        owed.shard &= static_cast<std::uint16_t>(~kReaders);
+        return;
+    }
     const bool often = owed.misled >= kMostMisled;
     if (!often) ++owed.misled;
     if (where.how == Elsewhere::How::not_primary) wrong_.push_back(owed.shard);
@@ -167,14 +171,17 @@ RespConversation::Handled RespConversation::share(const Request& request, const 
         command(words, args());
         bytes = words;
     }
-    const Route route = route_of(plan, args(), database_.options().split_writes);
+    const Route route = is_cluster() ? route_of(plan, args(), database_.options().split_writes) : Route{};
     if (route.to == Route::To::nobody) {
         tell("-ERR wrong number of arguments for '" + plan.command->name + "' command\r\n", Outcome::client_fault, out);
         return Handled::taken;
     }
     if (route.to != Route::To::anyone && route.to != Route::To::slot) return share_out(plan, route, bytes, out);
-    const std::uint16_t shard = shard_of(route.slot);
-    if (would_overtake(route.slot, shard)) return after_all();
+    std::uint16_t shard = shard_of(route.slot);
+    if (would_overtake(route.slot, shard) || (!plan.only_reads && reads_elsewhere())) return after_all();
+    const bool refused = !refused_.empty() && refused_shard_ == shard;
+    if (!refused && may_read_elsewhere(plan))
+        if (const auto done = board_reader(shard, shard, out)) return *done;
     if (const auto done = board(shard, plan.only_reads ? Access::read : Access::write, out)) return *done;
     sent_ = true;
     Owed owed{.verb = plan.verb, .harmless = plan.only_reads || plan.verb == Verb::unwatch};
@@ -188,7 +195,7 @@ RespConversation::Handled RespConversation::share(const Request& request, const 
 // One command, asked of several.
 RespConversation::Handled RespConversation::share_out(const Plan& plan, const Route& route, ByteView bytes,
                                                       Orders& out) {
-    if (route.to != Route::To::parts && busy()) return after_all();  // about all there is
+    if ((route.to != Route::To::parts && busy()) || reads_elsewhere()) return after_all();  // about all there is
     Group group;
     group.merging.how = route.merge;
     group.merging.salt = id_ + first_ticket_;

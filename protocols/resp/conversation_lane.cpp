@@ -31,7 +31,8 @@ void RespConversation::disembark(std::uint16_t shard) {
 
 void RespConversation::on_boarded(UpstreamState& upstream, Orders& out) {
     if (!leased_) upstream_ = static_cast<RespUpstream*>(&upstream);
-    aboard_.push_back({opening_.value_or(0), static_cast<RespUpstream&>(upstream).history});
+    aboard_.push_back(
+        {opening_.value_or(0), static_cast<RespUpstream&>(upstream).history, upstream.rounds, upstream.caught_up});
     opening_.reset();
     shared_ = true;
     go_on(out);
@@ -132,13 +133,17 @@ void RespConversation::on_turn(const Turn& turn, Orders& out) {
         if (error) unit_errors_.try_emplace(turn.ticket, turn.bytes);
         return;
     }
-    if (error && ((database_.finds_primary() && not_done(at, turn, out)) || lacks_script(at, turn))) return;
+    const bool elsewhere_too = database_.finds_primary() || (owed_[at].shard & kReaders) != 0;
+    if (error && ((elsewhere_too && not_done(at, turn, out)) || lacks_script(at, turn))) return;
     if (turn.ends && again_ > 0) keep_order(at, turn);
     Owed& owed = owed_[at];
     if (owed.stage == Owed::Stage::again) return;
     if (turn.ends && !unit_errors_.empty()) unit_errors_.erase(turn.ticket);
     if (turn.ends && !owed.harmless)
-        if (const Place* seat = seat_in(owed.shard)) note_write(owed.shard, seat->history);
+        if (const Place* seat = seat_in(owed.shard)) {
+            note_write(owed.shard, seat->history);
+            note_round(owed.shard, seat->rounds);
+        }
     if (owed.to == Owed::To::part || at != next_) {
         early_bytes_ += turn.bytes.size();
         if (early_bytes_ > kMostEarly) {  // a client whose one slow answer keeps back too much of the others
@@ -174,7 +179,9 @@ std::string RespConversation::cause_of(std::uint32_t ticket, ByteView error) {
 bool RespConversation::not_done(std::size_t at, const Turn& turn, Orders& out) {
     const std::string error = cause_of(turn.ticket, turn.bytes);
     const auto where = elsewhere(error);
-    if (!where || (!is_cluster() && (where->how != Elsewhere::How::not_primary || owed_[at].misled >= kMostMisled)))
+    const bool replica = (owed_[at].shard & kReaders) != 0;
+    if (!where ||
+        (!is_cluster() && !replica && (where->how != Elsewhere::How::not_primary || owed_[at].misled >= kMostMisled)))
         return false;
     ask_again(at, turn.request);
     follow(at, *where, out);
@@ -312,6 +319,12 @@ void RespConversation::answer_rest(Refusal::Reason reason, std::string_view why,
 void RespConversation::on_turns_lost(std::uint32_t shard, const std::vector<LostTurn>& turns, bool may_repeat,
                                      std::string_view why, Orders& out) {
     count_done(out);
+    const Place* seat = seat_in(static_cast<std::uint16_t>(shard));
+    const bool wrote = std::any_of(turns.begin(), turns.end(), [&](const LostTurn& turn) {
+        const std::size_t at = turn.ticket - first_ticket_;
+        return turn.sent && at >= next_ && at < owed_.size() && !owed_[at].harmless;
+    });
+    if (seat && wrote) note_round(seat->shard, seat->rounds);  // it may have been done
     disembark(static_cast<std::uint16_t>(shard));
     std::erase(wrong_, static_cast<std::uint16_t>(shard));
     if (reply_begun_ && owed_[next_].shard == shard &&

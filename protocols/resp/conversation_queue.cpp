@@ -121,7 +121,7 @@ RespConversation::Handled RespConversation::execute(Orders& out) {
     }
     if (lease_busy()) return after_all();
     owed.shard = shard_of(queue.slot);
-    if (would_overtake(queue.slot, owed.shard)) return after_all();
+    if (would_overtake(queue.slot, owed.shard) || reads_elsewhere()) return after_all();
     if (const auto done = board(owed.shard, Access::write, out)) {
         if (*done == Handled::taken) queue_.reset();
         return *done;

@@ -120,7 +120,10 @@ void RespConversation::on_reply(const Owed& owed, ByteView bytes, Orders& out) {
         raw_ = !failed;
     }
     blocking_ = alone_ = false;
-    if (!owed.harmless && owed.alone && !owed.waits) note_write(owed.shard, upstream_->history);
+    if (!owed.harmless && owed.alone && !owed.waits) {
+        note_write(owed.shard, upstream_->history);
+        note_round(owed.shard, upstream_->rounds);
+    }
     ++done_;
     if (raw_) {
         count_done(out);
@@ -187,10 +190,15 @@ void RespConversation::on_refused(const Refusal& refusal, Orders& out) {
     bool any = false;
     for (std::size_t i = next_; i < owed_.size() && again_ > 0; ++i) {  // what was to be sent again
         if (owed_[i].stage != Owed::Stage::again || owed_[i].shard != refused_shard_) continue;
+        if ((refused_shard_ & kReaders) != 0 && database_.options().replica_fallback) {
+            owed_[i].shard &= static_cast<std::uint16_t>(~kReaders);
+            any = true;
+            continue;
+        }
         answer_with(i, bytes, Outcome::endpoint_fault);
         any = true;
     }
-    if (!any) refused_ = bytes;
+    if (!any) refused_ = bytes;  // of replicas: until the next request
     tell_answered(out);
     if (!busy()) return upstream_ ? settle(out) : identify(out);
     go_on(out);

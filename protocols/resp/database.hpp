@@ -28,6 +28,9 @@ struct Options {
     bool split_writes = true;  // of a cluster: MSET and DEL over several of its parts, each part by itself
     ClientAuth auth = ClientAuth::trust;
     Tls upstream_tls = Tls::disable;
+    // Reads may be asked of replicas: of those that have the client's own writes, or of any; with none to be had, of
+    // the primary, or of nobody.
+    bool split_reads = false, read_your_writes = true, replica_fallback = true;
     bool session = false;          // each client has a connection of its own from its first command to its last
     bool server_commands = false;  // SHUTDOWN, REPLICAOF and the like are passed on
     bool tls_offered = false, tls_required = false;

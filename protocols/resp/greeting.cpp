@@ -1,10 +1,12 @@
 #include "protocols/resp/greeting.hpp"
 
+#include "protocols/resp/number.hpp"
+
 namespace breakwater::resp {
 
 namespace {
 
-enum Topic : int { auth, client_id, ping, role, history, version, commands, reset, hello, select };
+enum Topic : int { auth, client_id, ping, role, history, version, commands, readonly, reset, hello, select };
 
 UpstreamState::ServerRole role_of(const Value& reply) {
     if (reply.items.empty()) return UpstreamState::ServerRole::unknown;
@@ -13,14 +15,20 @@ UpstreamState::ServerRole role_of(const Value& reply) {
     return UpstreamState::ServerRole::unknown;
 }
 
-// A hash of what INFO says of it; 0: nothing.
-std::uint64_t told_of(ByteView info, ByteView field) {
-    const std::size_t at = info.find(field);
-    if (at == ByteView::npos) return 0;
+// What INFO says of it; empty: nothing. `field`: with its colon.
+ByteView field_of(ByteView info, ByteView field) {
+    std::size_t at = info.find(field);
+    while (at != ByteView::npos && at > 0 && info[at - 1] != '\n') at = info.find(field, at + 1);
+    if (at == ByteView::npos) return {};
     info.remove_prefix(at + field.size());
-    return std::hash<ByteView>{}(info.substr(0, info.find('\r'))) | 1U;
+    return info.substr(0, info.find('\r'));
 }
 
+// A hash of it; 0: nothing is said.
+std::uint64_t told_of(ByteView info, ByteView field) {
+    const ByteView told = field_of(info, field);
+    return told.empty() ? 0 : std::hash<ByteView>{}(told) | 1U;
+}
 bool is(const Value& reply, ByteView text) { return reply.type == '+' && reply.text == text; }
 
 }  // namespace
@@ -52,6 +60,7 @@ void GreetingErrand::talk(Step& step) {
     say(step, history, {"INFO", "replication"});
     if (on_version_) say(step, version, {"INFO", "server"});
     if (learn_) say(step, commands, {"COMMAND"});
+    if (readonly_) say(step, readonly, {"READONLY"});
     say_state(step);
 }
 
@@ -78,6 +87,7 @@ void GreetingErrand::on_reply(int topic, const Value& reply, Step& step) {
         case commands:
             if (auto table = CommandTable::from(reply)) learn_(std::move(table));
             return;
+        case readonly:
         case hello:
         case select:
             if (reply.failed()) fail(step, reply);
@@ -97,6 +107,20 @@ void ResetErrand::on_reply(int topic, const Value& reply, Step& step) {
     if (reply.failed()) return fail(step, reply);
     if (topic == hello) return;  // a map
     if (!is(reply, topic == reset ? "RESET" : "OK")) return fail(step, FaultKind::protocol, "reset failed");
+}
+
+void PositionErrand::begin(Step& step) { say(step, history, {"INFO", "replication"}); }
+
+void PositionErrand::on_reply(int, const Value& reply, Step& step) {
+    if (reply.failed()) return fail(step, reply);
+    into_->history = told_of(reply.text, "master_replid:");
+    into_->replica = field_of(reply.text, "role:") == "slave";
+    into_->linked = field_of(reply.text, "master_link_status:") == "up";
+    const auto offset =
+        parse_integer(field_of(reply.text, into_->replica ? "slave_repl_offset:" : "master_repl_offset:"));
+    if (into_->history == 0 || !offset || *offset < 0)
+        return fail(step, FaultKind::protocol, "INFO replication says nothing of offsets");
+    into_->offset = static_cast<std::uint64_t>(*offset);
 }
 
 void PingErrand::begin(Step& step) {

@@ -36,14 +36,19 @@ class GreetingErrand final : public AfterTls<LoginErrand> {
   public:
     // `learn`: null when the table is known. `on_version`: may be null; a hash of it, before the table.
     GreetingErrand(RespUpstream& upstream, Login login, std::function<void(std::shared_ptr<const CommandTable>)> learn,
-                   Tls tls = Tls::disable, std::function<void(std::uint64_t)> on_version = nullptr)
-        : AfterTls(tls, upstream, std::move(login)), learn_(std::move(learn)), on_version_(std::move(on_version)) {}
+                   Tls tls = Tls::disable, std::function<void(std::uint64_t)> on_version = nullptr,
+                   bool readonly = false)
+        : AfterTls(tls, upstream, std::move(login)),
+          learn_(std::move(learn)),
+          on_version_(std::move(on_version)),
+          readonly_(readonly) {}
 
   private:
     void talk(Step& step) override;
     void on_reply(int topic, const Value& reply, Step& step) override;
     std::function<void(std::shared_ptr<const CommandTable>)> learn_;
     std::function<void(std::uint64_t)> on_version_;
+    const bool readonly_;  // READONLY: to read from a replica of a cluster
 };
 
 // RESET (6.2), which ends everything that a client can leave behind, and the login again.
@@ -54,6 +59,17 @@ class ResetErrand final : public LoginErrand {
 
   private:
     void on_reply(int topic, const Value& reply, Step& step) override;
+};
+
+// How far its data are, for replicas to be compared with their primary: INFO replication.
+class PositionErrand final : public Dialogue {
+  public:
+    explicit PositionErrand(std::shared_ptr<Position> into) : into_(std::move(into)) {}
+    void begin(Step& step) override;
+
+  private:
+    void on_reply(int topic, const Value& reply, Step& step) override;
+    std::shared_ptr<Position> into_;
 };
 
 class PingErrand final : public Dialogue {

@@ -20,7 +20,7 @@ std::unique_ptr<Conversation> Redis::converse(const ClientInfo& client) {
     return std::make_unique<RespConversation>(*database_, client);
 }
 
-Protocol::Greeted Redis::greet(const Identity& identity) {
+Protocol::Greeted Redis::greet_as(const Identity& identity, bool readonly) {
     auto state = std::make_unique<RespUpstream>();
     std::function<void(std::shared_ptr<const CommandTable>)> learn;
     // The connection may outlive a reload, which replaces the database.
@@ -32,9 +32,14 @@ Protocol::Greeted Redis::greet(const Identity& identity) {
     const auto on_version = [to](std::uint64_t version) {
         if (const auto database = to.lock()) database->on_version(version);
     };
-    auto errand = std::make_unique<GreetingErrand>(*state, static_cast<const RespIdentity&>(identity).login,
-                                                   std::move(learn), database_->options().upstream_tls, on_version);
+    auto errand =
+        std::make_unique<GreetingErrand>(*state, static_cast<const RespIdentity&>(identity).login, std::move(learn),
+                                         database_->options().upstream_tls, on_version, readonly);
     return {std::move(errand), std::move(state)};
+}
+
+ErrandPtr Redis::position(UpstreamState&, std::shared_ptr<Position> into) {
+    return std::make_unique<PositionErrand>(std::move(into));
 }
 
 ErrandPtr Redis::reset(UpstreamState& state) {

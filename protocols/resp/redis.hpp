@@ -13,7 +13,9 @@ class Redis final : public Protocol {
     explicit Redis(Options options) : database_(std::make_shared<RespDatabase>(std::move(options))) {}
 
     std::unique_ptr<Conversation> converse(const ClientInfo& client) override;
-    Greeted greet(const Identity& identity) override;
+    Greeted greet(const Identity& identity) override { return greet_as(identity, false); }
+    Greeted greet_replica(const Identity& identity) override { return greet_as(identity, database_->is_cluster()); }
+    ErrandPtr position(UpstreamState& state, std::shared_ptr<Position> into) override;
     ErrandPtr reset(UpstreamState& state) override;
     ErrandPtr ping(UpstreamState& state) override;
     ErrandPtr cancel(UpstreamState& state) override;
@@ -26,6 +28,7 @@ class Redis final : public Protocol {
     void inherit(Protocol& former) override { database_->inherit(*static_cast<Redis&>(former).database_); }
 
   private:
+    Greeted greet_as(const Identity& identity, bool readonly);
     std::shared_ptr<RespDatabase> database_;
 };
 

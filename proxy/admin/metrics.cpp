@@ -150,6 +150,8 @@ void waiting(Page& page, const EngineView& engine) {
     for (const auto& db : engine.databases) expired.set(of(db), db.hold_expired);
     auto cut = page.counter("breakwater_clients_cut_total", "Clients cut because they did not take their answers.");
     for (const auto& db : engine.databases) cut.set(of(db), db.clients_cut);
+    auto reads = page.counter("breakwater_replica_reads_total", "Requests that were sent to a replica.");
+    for (const auto& db : engine.databases) reads.set(of(db), db.replica_reads);
     auto failovers = page.counter("breakwater_failovers_total", "Changes of primary.");
     for (const auto& db : engine.databases) failovers.set(of(db), db.failovers);
     auto failing = page.histogram("breakwater_failover_duration_seconds", "From losing a primary to using the next.");

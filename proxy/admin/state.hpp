@@ -78,7 +78,7 @@ struct DatabaseView {
     std::map<std::string, std::uint64_t> pins;     // by reason
     std::uint64_t hold_expired = 0, errors_avoided = 0, clients_cut = 0;
     std::uint64_t bytes_in = 0, bytes_out = 0;  // from clients, to clients
-    std::uint64_t failovers = 0;
+    std::uint64_t failovers = 0, replica_reads = 0;
     HistogramView request_seconds, overhead_seconds, pool_wait_seconds, hold_seconds, failover_seconds;
 };
 

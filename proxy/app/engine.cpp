@@ -155,10 +155,14 @@ void EngineImpl::stop() {
                 for (auto& [name, served] : *table) {
                     for (auto& listener : served->listeners) listener->stop();
                     served->watchers.clear();
+                    served->lag_monitors.clear();
                     served->scout.reset();
                 }
             }
-            for (auto& served : retired_) served->watchers.clear();
+            for (auto& served : retired_) {
+                served->watchers.clear();
+                served->lag_monitors.clear();
+            }
         },
         true);
     for (auto& per_worker : workers_) per_worker->worker.stop_and_join();
@@ -196,6 +200,7 @@ void EngineImpl::change(Served& served, const config::Database& database, const 
     session::Settings settings = plan.session;
     const pool::PoolSettings pool_settings = *plan.session.shards.front();
     settings.shards.clear();
+    settings.readers.clear();
     for (const std::vector<Server>& servers : servers_of(plan, served.located)) {
         auto pool = std::make_shared<pool::PoolSettings>(pool_settings);
         for (const Server& server : servers) {
@@ -210,9 +215,11 @@ void EngineImpl::change(Served& served, const config::Database& database, const 
             }
             // One that Sentinels hold to be no primary may think otherwise, cut off from them; a cluster's node that
             // is there knows, and says who is.
-            const bool given_up = server.ruled == topology::Role::replica && (server.down || !plan.sharded);
-            endpoint->rule(server.ruled,
-                           given_up ? topology::Endpoint::Rest::given_up : topology::Endpoint::Rest::may_end);
+            using Rest = topology::Endpoint::Rest;
+            const bool replica = server.ruled == topology::Role::replica;
+            endpoint->rule(server.ruled, replica && server.down     ? Rest::down
+                                         : replica && !plan.sharded ? Rest::given_up
+                                                                    : Rest::may_end);
             endpoints.push_back(endpoint);
             pool->endpoints.push_back(std::move(endpoint));
         }
@@ -220,13 +227,24 @@ void EngineImpl::change(Served& served, const config::Database& database, const 
         pool->gone = pool->endpoints.empty() && !served.located.shards.empty();
         pool->epoch = served.epoch;
         pool->layout = plan.sharded ? served.layout : 0;
+        if (plan.split) {
+            if (served.rounds.size() <= settings.shards.size()) served.rounds.push_back(std::make_shared<Rounds>());
+            pool->rounds = served.rounds[settings.shards.size()];
+            auto readers = std::make_shared<pool::PoolSettings>(*pool);
+            readers->readers = true;
+            readers->layout = 0;
+            readers->gone = false;
+            settings.readers.push_back(std::move(readers));
+        }
         settings.shards.push_back(std::move(pool));
     }
+    served.reader_sets.clear();
+    for (const auto& readers : settings.readers) served.reader_sets.push_back(readers->endpoints);
     for (const auto& endpoint : served.endpoints) {
         if (std::find(endpoints.begin(), endpoints.end(), endpoint) != endpoints.end()) continue;
         endpoint->on_change(nullptr);
         if (plan.discovers)  // what is connected to it serves no more
-            endpoint->rule(topology::Role::replica, topology::Endpoint::Rest::given_up);
+            endpoint->rule(topology::Role::replica, topology::Endpoint::Rest::down);
     }
     served.endpoints = std::move(endpoints);
     served.files.clear();
@@ -273,8 +291,23 @@ void EngineImpl::watch(Served& served) {
                     [&self, name]() -> Protocol* { return &self.databases.at(name)->protocol(); }, ++seed_));
                 served.watchers.back()->start();
             }
+            watch_replicas(served, self);
         },
         true);
+}
+
+// On the first worker. Those whose servers are the same go on.
+void EngineImpl::watch_replicas(Served& served, PerWorker& self) {
+    served.lag_monitors.resize(served.reader_sets.size());
+    for (std::size_t i = 0; i < served.reader_sets.size(); ++i) {
+        auto& monitor = served.lag_monitors[i];
+        if (monitor && monitor->endpoints() == served.reader_sets[i]) continue;
+        monitor = std::make_unique<topology::LagMonitor>(
+            self.worker.reactor(), *resolver_, served.reader_sets[i], served.rounds[i],
+            [&self, name = served.shared->name]() -> Protocol* { return &self.databases.at(name)->protocol(); },
+            ++seed_);
+        monitor->start();
+    }
 }
 
 // Anew after each change of what is asked: what was found stays in force until it finds something else.

@@ -18,6 +18,7 @@
 #include "proxy/app/listener.hpp"
 #include "proxy/app/translate.hpp"
 #include "proxy/session/worker.hpp"
+#include "proxy/topology/lag_monitor.hpp"
 #include "proxy/topology/scout.hpp"
 #include "proxy/topology/watcher.hpp"
 
@@ -63,8 +64,11 @@ class EngineImpl final : public admin::Engine {
         std::shared_ptr<session::Shared> shared;
         std::vector<topology::EndpointRef> endpoints;
         std::vector<std::unique_ptr<Listener>> listeners;
-        std::vector<std::unique_ptr<topology::Watcher>> watchers;  // made and ended on the first worker
-        std::vector<session::Stats*> stats;                        // one for each worker
+        std::vector<std::unique_ptr<topology::Watcher>> watchers;         // made and ended on the first worker
+        std::vector<std::shared_ptr<Rounds>> rounds;                      // by shard, where reads are split
+        std::vector<std::vector<topology::EndpointRef>> reader_sets;      // likewise: whom they are read from
+        std::vector<std::unique_ptr<topology::LagMonitor>> lag_monitors;  // likewise; on the first worker
+        std::vector<session::Stats*> stats;                               // one for each worker
         std::vector<config::SecretFile> files;
         std::uint64_t epoch = 0, layout = 0;
         Plan plan;                               // in force
@@ -84,6 +88,7 @@ class EngineImpl final : public admin::Engine {
     std::vector<std::unique_ptr<Listener>> bind(const config::Database& database, const std::string& key) const;
     std::vector<std::unique_ptr<Listener>> take_over(const config::Database& database);
     void watch(Served& served);  // those that are not watched yet; and no others any more
+    void watch_replicas(Served& served, PerWorker& self);
     void discover(Served& served);
     void look(session::Shared& shared, const std::string& database);
     void relocate(const std::string& database, std::uint64_t scout, const Located& located);

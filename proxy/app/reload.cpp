@@ -119,6 +119,7 @@ void EngineImpl::retire(const ServedPtr& served) {
             for (auto& listener : served->listeners) listener->stop();
             served->listeners.clear();
             served->watchers.clear();
+            served->lag_monitors.clear();
             served->scout.reset();
         },
         true);

@@ -102,6 +102,12 @@ resp::Tls redis_tls(config::TlsMode mode) {
     return resp::Tls::disable;
 }
 
+// Who has a server's connection to itself means that server.
+bool splits_reads(const config::Database& database) {
+    const bool one_server = database.mode == config::Mode::standalone && database.endpoints.size() == 1;
+    return database.routing.read_write_split && database.pool.mode != config::PoolMode::session && !one_server;
+}
+
 std::function<std::unique_ptr<Protocol>()> redis_for(const config::Database& database, const std::string& key,
                                                      const ServerTls& client_tls) {
     resp::Options options;
@@ -109,6 +115,9 @@ std::function<std::unique_ptr<Protocol>()> redis_for(const config::Database& dat
     options.master_name = database.master_name;
     options.cluster = database.mode == config::Mode::cluster;
     options.scripts = std::make_shared<resp::Scripts>();
+    options.split_reads = splits_reads(database);
+    options.read_your_writes = database.routing.read_your_writes == config::ReadYourWrites::session;
+    options.replica_fallback = database.routing.replica_fallback == config::ReplicaFallback::primary;
     options.session = database.pool.mode == config::PoolMode::session;
     options.server_commands = database.client.server_commands == config::ServerCommands::allow;
     options.auth =
@@ -183,6 +192,8 @@ Plan plan_for(const config::Database& database, const std::string& key) {
     pool->queue_timeout = database.pool.queue_timeout;
     pool->hold_timeout = r.hold.timeout;
     pool->database = database.name;
+    pool->max_lag = database.routing.max_replica_lag;
+    pool->zone = database.locality.zone;
     plan.session.shards = {std::move(pool)};
     const ServerTls client_tls = server_tls(database.client.tls, key + ".client.tls", redis ? "" : "postgresql");
     plan.session.tls = client_tls.context;
@@ -193,7 +204,9 @@ Plan plan_for(const config::Database& database, const std::string& key) {
     plan.hold = {.max_waiting = r.hold.max_waiting, .max_bytes = r.hold.max_bytes};
 
     plan.discovers = redis && (database.mode == config::Mode::sentinel || database.mode == config::Mode::cluster);
-    plan.sharded = plan.session.spread = redis && database.mode == config::Mode::cluster;
+    plan.sharded = redis && database.mode == config::Mode::cluster;
+    plan.split = redis && splits_reads(database);
+    plan.session.spread = plan.sharded || plan.split;
     plan.protocol = redis ? redis_for(database, key, client_tls) : postgres_for(database, key, client_tls);
     return plan;
 }

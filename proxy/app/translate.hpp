@@ -16,6 +16,7 @@ struct Plan {
     std::string name;
     std::vector<topology::EndpointSettings> endpoints;
     bool discovers = false;     // endpoints only know where the servers are
+    bool split = false;         // reads may go to replicas
     bool sharded = false;       // and they are spread over several of them
     session::Settings session;  // its pool settings have no endpoints yet
     resilience::HoldLimits hold;

@@ -101,6 +101,7 @@ admin::DatabaseView EngineImpl::view_of(Served& served) {
         view.retries["denied"] += of(stats->retries_denied);
         view.hold_expired += of(stats->hold_expired);
         view.clients_cut += of(stats->clients_cut);
+        view.replica_reads += of(stats->replica_reads);
         view.errors_avoided += of(stats->errors_avoided);
         view.bytes_in += of(stats->bytes_in);
         view.bytes_out += of(stats->bytes_out);
@@ -129,6 +130,8 @@ admin::DatabaseView EngineImpl::view_of(Served& served) {
         e.role = topology::to_string(endpoint->role());
         e.zone = endpoint->settings().zone;
         e.breaker = breaker_view(state.breaker);
+        if (const auto lag = endpoint->lag(now); lag && served.plan.split)
+            e.lag_seconds = std::chrono::duration<double>(*lag).count();
         e.active = endpoint->active;
         e.idle = endpoint->idle;
         e.connecting = endpoint->connecting;

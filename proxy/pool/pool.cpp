@@ -30,7 +30,8 @@ Pool::Pool(PoolContext& context, SettingsRef settings, IdentityRef identity, std
       retry_dial_(context.reactor, [this] { schedule_pump(); }),
       pace_(context.reactor, [this] { schedule_pump(); }) {
     shared_->per_worker[context_.worker].pool = this;
-    paced_ = !pick_endpoint();
+    spread_ = reinterpret_cast<std::uintptr_t>(this) / alignof(Pool);
+    paced_ = !settings_->readers && !pick_endpoint();
 }
 
 std::uint64_t Pool::allowance() const {
@@ -53,6 +54,7 @@ Pool::~Pool() {
 // ---------------------------------------------------------------------------------------------------- acquiring
 
 EndpointRef Pool::pick_endpoint() const {
+    if (settings_->readers) return pick_replica();
     // The first usable endpoint that is a primary or may be one.
     const auto& all = settings_->endpoints;
     EndpointRef unknown;
@@ -64,8 +66,39 @@ EndpointRef Pool::pick_endpoint() const {
     return unknown;
 }
 
+// us-west-2 of us-west-2a.
+std::string_view region_of(std::string_view zone) {
+    while (!zone.empty() && zone.back() >= 'a' && zone.back() <= 'z') zone.remove_suffix(1);
+    return zone;
+}
+
+// Of the nearest ones each worker takes another.
+EndpointRef Pool::pick_replica() const {
+    const auto distance = [&](const std::string& zone) {
+        if (settings_->zone.empty() || zone == settings_->zone) return 0;
+        return region_of(zone) == region_of(settings_->zone) && !region_of(zone).empty() ? 1 : 2;
+    };
+    std::vector<EndpointRef> nearest;
+    int least = 0;
+    for (const auto& endpoint : settings_->endpoints) {
+        if (!serves(*endpoint)) continue;
+        const int far = distance(endpoint->settings().zone);
+        if (nearest.empty() || far < least) {
+            nearest = {endpoint};
+            least = far;
+        } else if (far == least) {
+            nearest.push_back(endpoint);
+        }
+    }
+    return nearest.empty() ? nullptr : nearest[(context_.worker + spread_) % nearest.size()];
+}
+
 // A connection to a server that became a replica is not one to the primary, however healthy.
 bool Pool::serves(const topology::Endpoint& endpoint) const {
+    if (settings_->readers) {
+        const auto lag = endpoint.lag(context_.reactor.now());
+        return endpoint.usable() && !endpoint.down() && lag && *lag <= settings_->max_lag;
+    }
     return endpoint.usable() && (settings_->any_role || endpoint.role() != Role::replica);
 }
 
@@ -161,6 +194,8 @@ void Pool::schedule_pump() {
 
 void Pool::pump() {
     if (settings_->gone || std::exchange(spread_anew_, false)) relocate_all();
+    if (settings_->readers && !waiters_.empty() && !can_serve())
+        refuse_all({Refusal::Reason::unavailable, settings_->database, "no replica to read from", {}});
     update_holds();
     while (!waiters_.empty() && allowance() > 0) {
         if (seat_waiters()) continue;

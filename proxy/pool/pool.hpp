@@ -39,6 +39,12 @@ struct PoolSettings {
     // Of a shard: it is no more; and how often the data were spread anew, since what is wanted may be elsewhere.
     bool gone = false;
     std::uint64_t layout = 0;
+    // Of a shard's replicas, to be read from: those that are not too far behind, the nearest first. Nobody waits for
+    // one: where there is none, who asks is refused and goes to the primary.
+    bool readers = false;
+    Duration max_lag = std::chrono::seconds(10);
+    std::string zone;  // ours; empty: not known
+    std::shared_ptr<const Rounds> rounds;
     bool one_to_one = false;  // a connection of one client alone (replication): closed, never pooled
 };
 using SettingsRef = std::shared_ptr<const PoolSettings>;
@@ -123,6 +129,7 @@ class Pool {
     Lane* crowded_lane() const {
         return lane_ && !lane_->room() && serves(*lane_->upstream().endpoint) ? lane_ : nullptr;
     }
+    bool can_serve() const { return pick_endpoint() != nullptr; }
     [[gnu::cold]] void forget(Waiter& waiter);
     [[gnu::hot]] void release(Upstream& upstream, Left left, Outcome outcome, const std::string& why = {});
     // A request on it was answered, whether or not it is given back soon (session mode, a pinned one).
@@ -166,6 +173,7 @@ class Pool {
     using Attempts = std::list<Attempt>;
 
     topology::EndpointRef pick_endpoint() const;
+    topology::EndpointRef pick_replica() const;
     [[gnu::hot]] bool serves(const topology::Endpoint& endpoint) const;  // may what is idle there be lent?
     bool give_up_useless();  // an idle upstream that may not: its place is free
     [[gnu::hot]] Upstream* take_idle(const Upstream* liked);
@@ -205,6 +213,7 @@ class Pool {
     void give(std::size_t to, std::size_t wanted);  // the answer to that
     void update_holds();
     [[gnu::cold]] void look_for_primary();
+    [[gnu::cold]] void end_useless_readers();
     void begin_phase(Waiter& waiter, bool held) const;
     void end_phase(Waiter& waiter) const;
     [[gnu::cold]] void check_deadlines();
@@ -228,6 +237,7 @@ class Pool {
     bool paced_ = false;           // after an outage, until the queue is empty again
     resilience::Release release_;  // one canary, then 2, 4, 8, ...
     net::Timer pace_;
+    std::size_t spread_ = 0;  // by chance: not every proxy is to read from the same replica
     bool begged_ = false;
     std::size_t last_begged_of_ = 0;  // each in turn
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -48,7 +48,8 @@ void Pool::dial(const EndpointRef& endpoint) {  // its place in shared_->total i
     endpoint->connecting++;
     // Known even if this fails: a server that accepts and then says nothing must not pass for one that is back.
     if (!settings_->one_to_one) endpoint->suggest(identity_);
-    Protocol::Greeted greeted = context_.protocol->greet(*identity_);
+    Protocol::Greeted greeted =
+        settings_->readers ? context_.protocol->greet_replica(*identity_) : context_.protocol->greet(*identity_);
     const auto attempt = dials_.insert(dials_.end(), Attempt{});
     const topology::EndpointSettings settings = endpoint->settings();
     attempt->endpoint = endpoint;
@@ -96,7 +97,8 @@ void Pool::on_dialled(Attempts::iterator attempt, net::Dial::Result result) {
     const auto role = state->role();
     if (role != UpstreamState::ServerRole::unknown)
         endpoint->set_role(role == UpstreamState::ServerRole::primary ? Role::primary : Role::replica);
-    if (endpoint->role() == Role::replica && !settings_->any_role) {
+    if (settings_->readers ? endpoint->role() != Role::replica
+                           : endpoint->role() == Role::replica && !settings_->any_role) {
         give_up_place();  // not the one we look for: the next endpoint is asked
         return schedule_pump();
     }
@@ -105,6 +107,9 @@ void Pool::on_dialled(Attempts::iterator attempt, net::Dial::Result result) {
     upstream->in = std::move(result.rest);
     upstream->endpoint = endpoint;
     upstream->state = std::move(state);
+    upstream->rounds = settings_->rounds;
+    upstream->state->rounds = settings_->rounds.get();
+    upstream->state->caught_up = &endpoint->caught_up();
     upstream->born = now;
     upstream->epoch = epoch;
     adopt(std::move(upstream));

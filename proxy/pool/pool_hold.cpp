@@ -140,7 +140,17 @@ TimePoint Pool::oldest_hold() const {
     return TimePoint::max();
 }
 
+// What is asked of a replica can be asked of another, or of the primary: nobody need wait for one that may not answer.
+void Pool::end_useless_readers() {
+    for (const auto& [upstream, owned] : all_)
+        if (!serves(*upstream->endpoint)) ::shutdown(upstream->stream.fd(), SHUT_RDWR);
+}
+
 void Pool::on_endpoint_change() {
+    if (settings_->readers) {
+        end_useless_readers();
+        return schedule_pump();
+    }
     // Others hold that server to be no primary any more: what is asked of it may be answered, and forgotten with it; or
     // never be answered, if it hangs. Who is on it hears of the end at once.
     for (const auto& [upstream, owned] : all_) {

@@ -173,6 +173,7 @@ void Pool::housekeep() {
         now - lane_->empty_since() > settings_->idle_timeout)
         retire_lane();
     usable_lane();  // or its end, if it is worn out
+    if (settings_->readers) end_useless_readers();
     const EndpointRef endpoint = pick_endpoint();
     TimePoint when{};
     if (context_.worker == 0 && endpoint && !settings_->one_to_one && dials_.empty() && !context_.draining &&

@@ -35,6 +35,7 @@ struct Upstream final : net::Watch {
     net::Stream stream;
     topology::EndpointRef endpoint;
     std::unique_ptr<UpstreamState> state;
+    std::shared_ptr<const Rounds> rounds;  // what the state looks at
     net::TimePoint born{}, idle_since{}, lent_at{};
     std::string in;            // an incomplete message of the server
     std::string out;           // not yet taken by the kernel

@@ -23,12 +23,17 @@ Database::Database(std::shared_ptr<Shared> shared, std::unique_ptr<Protocol> pro
 
 // Of a shard that is not known: any will do, since its server says who is asked instead.
 const pool::SettingsRef& Database::settings_of(std::uint32_t shard) const {
+    if ((shard & kReaders) != 0 && !settings_.readers.empty()) {
+        shard &= ~kReaders;
+        return shard < settings_.readers.size() ? settings_.readers[shard] : settings_.readers.front();
+    }
+    shard &= ~kReaders;
     if (shard < settings_.shards.size()) return settings_.shards[shard];
     return settings_.shards.front();
 }
 
 pool::Pool& Database::pool_for(const IdentityRef& identity, std::uint32_t shard) {
-    if (shard >= settings_.shards.size()) shard = 0;
+    if ((shard & ~kReaders) >= settings_.shards.size()) shard &= kReaders;
     auto& slot = pools_[{identity->key, shard}];
     if (!slot) {
         const std::string key = shard == 0 ? identity->key : identity->key + "\n#" + std::to_string(shard);

@@ -29,6 +29,7 @@ struct alignas(64) Stats {
     std::atomic<std::uint64_t> requests_ok{0}, requests_error{0}, requests_rejected{0};
     std::atomic<std::uint64_t> retries_ok{0}, retries_failed{0}, retries_denied{0};
     std::atomic<std::uint64_t> hold_expired{0}, errors_avoided{0};
+    std::atomic<std::uint64_t> replica_reads{0};
     std::atomic<std::uint64_t> clients_cut{0};        // they did not take their answers
     std::atomic<net::TimePoint::rep> oldest_hold{0};  // when it began; 0: nothing is held
     std::atomic<std::uint64_t> bytes_in{0}, bytes_out{0};
@@ -52,9 +53,10 @@ struct alignas(64) Stats {
 };
 
 struct Settings {
-    std::vector<pool::SettingsRef> shards;  // by number; one, unless the data are spread
-    bool spread = false;                    // over more than one, as a rule
-    net::SslContextPtr tls;                 // for clients; null: not offered
+    std::vector<pool::SettingsRef> shards;   // by number; one, unless the data are spread
+    std::vector<pool::SettingsRef> readers;  // of the shards' replicas; none: all is read from the primary
+    bool spread = false;                     // over more than one, as a rule; or over a primary and its replicas
+    net::SslContextPtr tls;                  // for clients; null: not offered
     std::uint32_t max_connections = 10000;
     Duration idle_timeout{0};
     Duration login_timeout = std::chrono::seconds(60);

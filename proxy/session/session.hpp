@@ -124,7 +124,7 @@ class Session final : public net::Watch, public pool::Waiter {
     net::Stream client_;
     std::unique_ptr<Conversation> conversation_;
     IdentityRef identity_;
-    std::vector<pool::Pool*> pools_;  // by shard; null: not used yet
+    std::vector<pool::Pool*> pools_;  // by shard, its primary's and its replicas'; null: not used yet
     std::vector<std::unique_ptr<Seat>> seats_;
     Seat* heard_ = nullptr;  // whose turns are being handed over
     pool::Upstream* lease_ = nullptr;

@@ -39,6 +39,7 @@ void Session::carry_out() {
                     break;
                 }
                 case Orders::Kind::turn:
+                    if ((op.intent.shard & kReaders) != 0) Stats::bump(database_.stats().replica_reads);
                     if (Seat& mine = seat(op.intent.shard); mine.lane)
                         mine.lane->take_turn(mine, op.ticket, orders.bytes(op), op.replies);
                     break;
@@ -121,8 +122,9 @@ void Session::request_begins() {
 }
 
 pool::Pool& Session::pool(std::uint32_t shard) {
-    if (shard >= pools_.size()) pools_.resize(shard + 1);
-    auto& slot = pools_[shard];
+    const std::size_t at = 2 * std::size_t{shard & ~kReaders} + ((shard & kReaders) != 0 ? 1 : 0);
+    if (at >= pools_.size()) pools_.resize(at + 1);
+    auto& slot = pools_[at];
     if (!slot) (slot = &database_.pool_for(identity_, shard))->join();
     return *slot;
 }
@@ -144,6 +146,11 @@ void Session::open_exchange(Intent intent) {
     was_held_ = was_held_ || pool::Pool::was_held(*this);
     wanted_ = intent;
     pool::Pool& from = pool(intent.shard);
+    if ((intent.shard & kReaders) != 0 && !from.can_serve()) {  // no wait: the primary is asked
+        refeed_ = true;
+        return conversation_->on_refused(
+            {Refusal::Reason::unavailable, database_.name(), "no replica to read from", {}}, worker_.orders());
+    }
     if (shared) {
         pool::Lane* lane = nullptr;
         if (pool::Lane* crowded = from.crowded_lane()) {
@@ -210,7 +217,8 @@ void Session::on_lease(Upstream& upstream) {  // by the pool, from outside of an
 
 void Session::on_refusal(const Refusal& refusal) {
     waiting_ = false;
-    if (refusal.reason != Refusal::Reason::relocated) {  // else it waits somewhere else now
+    const bool goes_on = refusal.reason == Refusal::Reason::relocated || (wanted_.shard & kReaders) != 0;
+    if (!goes_on) {  // somewhere else, that is
         Stats::bump(database_.stats().requests_rejected);
         request_running_ = false;
         if (deadline_) deadline_->cancel();

@@ -112,8 +112,7 @@ void Endpoint::set_role(Role role) {
 }
 
 void Endpoint::rule(Role role, Rest rest) {
-    const bool given_up = rest == Rest::given_up;
-    bool changed = given_up_.exchange(given_up, std::memory_order_relaxed) != given_up;
+    bool changed = rest_.exchange(rest, std::memory_order_relaxed) != rest;
     if (ruled_.exchange(role, std::memory_order_relaxed) != role) {
         changed = true;
         if (role == Role::primary) suspect_ = true;  // what it said of itself was before that: it is asked again

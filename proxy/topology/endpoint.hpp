@@ -91,13 +91,28 @@ class Endpoint {
     // What those say who watch over it (Sentinel); unknown: nobody does. A server that was cut off from them may hold
     // itself to be the primary still: it is one only where both say so.
     // given_up: it is to serve nobody at all, and what is connected to it ends now, whatever is on its way there.
-    enum class Rest : std::uint8_t { may_end, given_up };
+    // down: and those who know hold it to be gone, for reads too.
+    enum class Rest : std::uint8_t { may_end, given_up, down };
     void rule(Role role, Rest rest);
     bool ruled_replica() const { return ruled_.load(std::memory_order_relaxed) == Role::replica; }
-    bool given_up() const { return given_up_.load(std::memory_order_relaxed); }
+    bool given_up() const { return rest_.load(std::memory_order_relaxed) != Rest::may_end; }
+    bool down() const { return rest_.load(std::memory_order_relaxed) == Rest::down; }
     Role role() const {
         const Role ruled = ruled_.load(std::memory_order_relaxed);
         return ruled == Role::replica ? ruled : role_.load(std::memory_order_relaxed);
+    }
+
+    // A replica: it has all that was answered before this round began.
+    void set_caught_up(std::uint64_t round, TimePoint begun) {
+        caught_up_.store(round);
+        caught_up_at_.store(begun.time_since_epoch().count(), std::memory_order_relaxed);
+    }
+    const std::atomic<std::uint64_t>& caught_up() const { return caught_up_; }
+    // Nothing: it was never found.
+    std::optional<Duration> lag(TimePoint now) const {
+        const auto at = caught_up_at_.load(std::memory_order_relaxed);
+        if (at == 0 || role() != Role::replica) return std::nullopt;
+        return now - TimePoint(Duration(at));
     }
 
     // A connection was lost: the watcher finds out now, not at its next turn, whether the server is still there.
@@ -141,7 +156,10 @@ class Endpoint {
     TimePoint last_lost_{}, last_local_{};
     std::function<void()> listener_;
     IdentityRef remembered_;
-    std::atomic<bool> usable_{true}, suspect_{false}, shut_{false}, given_up_{false};
+    std::atomic<bool> usable_{true}, suspect_{false}, shut_{false};
+    std::atomic<Rest> rest_{Rest::may_end};
+    std::atomic<std::uint64_t> caught_up_{0};
+    std::atomic<Duration::rep> caught_up_at_{0};
     std::atomic<std::uint64_t> ok_{0};
     std::atomic<Duration::rep> slow_over_{0};
     std::atomic<resilience::Epoch> epoch_{0};
