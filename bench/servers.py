@@ -3,10 +3,12 @@
 Each is a Server: start() returns once it answers, stop() once it is gone. Standard library only. A Stack ends all it holds,
 the last first, and every child also dies with this process (PDEATHSIG), so that nothing outlives a bench that was killed.
 """
+import contextlib
 import ctypes
 import os
 import pathlib
 import pwd
+import random
 import resource
 import shutil
 import signal
@@ -26,10 +28,20 @@ class BenchError(RuntimeError):
     """Something the user should read: a program is missing, a server did not start."""
 
 
+_given = set()
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind((HOST, 0))
-        return s.getsockname()[1]
+    """Below those of outgoing connections (32768 on): one of these could else have the port of a server that is down, or, dialling it,
+    be its own peer. No port is given twice.
+    """
+    while True:
+        port = random.randrange(20000, 32768)
+        with socket.socket() as s, contextlib.suppress(OSError):  # somebody else has it
+            if port not in _given:
+                s.bind((HOST, port))
+                _given.add(port)
+                return port
 
 
 def program(name):

@@ -1,78 +1,30 @@
-"""The demo's app: a few threads that read and write through libpq, as any program would. It never repeats a request.
+"""The demo's apps: a few threads that make requests, as any program would. They never repeat one.
 
 A request that fails is counted and gone; where the connection is gone too, the next request opens a new one. A write whose
-connection broke before the answer came may or may not be in the table: that is neither success nor error, but "unknown".
+connection broke before the answer came may or may not be in the data: that is neither success nor error, but "unknown".
 """
-import ctypes
-import ctypes.util
+import collections
 import threading
 import time
 
-UNKNOWN = "08007"  # transaction_resolution_unknown: the proxy's honest word for the same thing
-
-
-def _libpq():
-    lib = ctypes.CDLL(ctypes.util.find_library("pq") or "libpq.so.5")
-    pointer, text = ctypes.c_void_p, ctypes.c_char_p
-    for name, result, arguments in (
-            ("PQconnectdb", pointer, [text]), ("PQfinish", None, [pointer]), ("PQstatus", ctypes.c_int, [pointer]),
-            ("PQexec", pointer, [pointer, text]), ("PQresultStatus", ctypes.c_int, [pointer]), ("PQclear", None, [pointer]),
-            ("PQresultErrorField", text, [pointer, ctypes.c_int]), ("PQerrorMessage", text, [pointer])):
-        function = getattr(lib, name)
-        function.restype, function.argtypes = result, arguments
-    return lib
-
-
-CONNECTION_OK, COMMAND_OK, TUPLES_OK = 0, 1, 2
-
-
-class Connection:
-    def __init__(self, lib, where):
-        self.lib, self.where, self.handle = lib, where, None
-
-    def open(self):
-        """None, or why it could not be opened."""
-        if self.handle and self.lib.PQstatus(self.handle) == CONNECTION_OK:
-            return None
-        self.close()
-        self.handle = self.lib.PQconnectdb(self.where.encode())
-        if self.lib.PQstatus(self.handle) == CONNECTION_OK:
-            return None
-        return self.lib.PQerrorMessage(self.handle).decode(errors="replace").strip().splitlines()[-1]
-
-    def execute(self, sql):
-        """(True, None, None), or (False, SQLSTATE or None where the connection broke, message)."""
-        result = self.lib.PQexec(self.handle, sql.encode())
-        try:
-            if self.lib.PQresultStatus(result) in (COMMAND_OK, TUPLES_OK):
-                return True, None, None
-            state = self.lib.PQresultErrorField(result, ord("C")) if result else None
-            message = self.lib.PQerrorMessage(self.handle).decode(errors="replace").strip().replace("\n", " ")
-            return False, state.decode() if state else None, message
-        finally:
-            if result:
-                self.lib.PQclear(result)
-
-    def close(self):
-        if self.handle:
-            self.lib.PQfinish(self.handle)
-            self.handle = None
+OK, ERROR, UNKNOWN = "ok", "error", "unknown"
+# What became of one request, or one of several sent together; `entry` is what it was to write, if that can be found again.
+Outcome = collections.namedtuple("Outcome", "kind entry message", defaults=(None, None))
 
 
 class App:
-    """`table` is this app's own, so that the two apps of the demo share the server and nothing else."""
+    """Owns `clients`, each on a thread of its own; a client has request(turn), which returns outcomes and does not raise, and close()."""
 
-    def __init__(self, where, table, readers=3, writers=3, pause=0.02):
-        self.where, self.table, self.pause = where, table, pause
-        self.lib = _libpq()
+    def __init__(self, clients, pause=0.02):
+        self.clients, self.pause = clients, pause
         self.lock = threading.Lock()
-        self.ok = self.errors = self.unknown = 0
-        self.longest = 0.0
+        self.counted = dict.fromkeys((OK, ERROR, UNKNOWN), 0)
+        self.longest = self.longest_lately = 0.0
         self.first_error = None
         self.acknowledged, self.unsure = [], []
-        self.started_at = {}  # thread -> when its request in progress began
+        self.started_at = {}  # client -> when its request in progress began
         self.stopping = threading.Event()
-        self.threads = [threading.Thread(target=self._work, args=(n, n < writers), daemon=True) for n in range(readers + writers)]
+        self.threads = [threading.Thread(target=self._work, args=(client,), daemon=True) for client in clients]
 
     def start(self):
         for thread in self.threads:
@@ -91,36 +43,58 @@ class App:
         with self.lock:
             return sum(1 for since in self.started_at.values() if now - since > longer_than)
 
+    def slowest(self):
+        """The longest that a request has taken since this was last asked, or has been waiting by now."""
+        now = time.monotonic()
+        with self.lock:
+            lately, self.longest_lately = self.longest_lately, 0.0
+            return max([lately, *(now - since for since in self.started_at.values())])
+
     def counts(self):
         with self.lock:
-            return self.ok, self.errors, self.unknown
+            return tuple(self.counted.values())
 
-    def _work(self, number, writes):
-        connection = Connection(self.lib, self.where)
+    @property
+    def errors(self):
+        return self.counted[ERROR]
+
+    @property
+    def unknown(self):
+        return self.counted[UNKNOWN]
+
+    def _work(self, client):
         turn = 0
         while not self.stopping.is_set():
             turn += 1
-            row = number * 1_000_000 + turn
-            sql = f"insert into {self.table} (id) values ({row})" if writes else f"select count(*) from {self.table} where id = {row}"
             began = time.monotonic()
             with self.lock:
-                self.started_at[number] = began
-            refused = connection.open()
-            good, state, message = (False, None, refused) if refused else connection.execute(sql)
-            sent = not refused
+                self.started_at[client] = began
+            outcomes = client.request(turn)
             took = time.monotonic() - began
             with self.lock:
-                del self.started_at[number]
-                self.longest = max(self.longest, took)
-                if good:
-                    self.ok += 1
-                    if writes:
-                        self.acknowledged.append(row)
-                elif writes and sent and state in (None, UNKNOWN):
-                    self.unknown += 1
-                    self.unsure.append(row)
-                else:
-                    self.errors += 1
-                    self.first_error = self.first_error or message
+                del self.started_at[client]
+                self.longest, self.longest_lately = max(self.longest, took), max(self.longest_lately, took)
+                for kind, entry, message in outcomes:
+                    self.counted[kind] += 1
+                    if entry is not None and kind != ERROR:
+                        (self.acknowledged if kind == OK else self.unsure).append(entry)
+                    if kind == ERROR:
+                        self.first_error = self.first_error or message
             time.sleep(self.pause)
-        connection.close()
+        client.close()
+
+
+class Account:
+    """What the app was told of its writes beside what is there: `there` has every entry as often as it was found."""
+
+    def __init__(self, app, there):
+        there = collections.Counter(there)
+        self.acknowledged, self.unsure = len(app.acknowledged), len(app.unsure)
+        self.lost = sum(1 for entry in app.acknowledged if not there[entry])
+        self.arrived = sum(1 for entry in app.unsure if there[entry])
+        self.twice = sum(1 for times in there.values() if times > 1)
+        # Of a write that was an error nothing may be there.
+        self.denied = len(there.keys() - set(app.acknowledged) - set(app.unsure))
+
+    def unknown(self):
+        return f"{self.unsure} ({self.arrived} arrived)" if self.unsure else "0"
