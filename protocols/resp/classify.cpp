@@ -37,6 +37,7 @@ constexpr std::array kRules = std::to_array<Rule>({
     {"discard", Verb::discard, Way::shared, ""},
     {"exec", Verb::exec, Way::shared, ""},
     {"failover", Verb::other, Way::refused, ""},
+    {"function|kill", Verb::other, Way::single, "kill"},  // what it is to end stands in the way of a lane
     {"hello", Verb::hello, Way::local, ""},
     {"monitor", Verb::other, Way::raw, "monitor"},
     {"multi", Verb::multi, Way::pinned, "multi"},
@@ -50,6 +51,7 @@ constexpr std::array kRules = std::to_array<Rule>({
     {"replicaof", Verb::other, Way::refused, ""},
     {"reset", Verb::reset, Way::local, ""},
     {"script|debug", Verb::other, Way::raw, "debug"},
+    {"script|kill", Verb::other, Way::single, "kill"},
     {"script|load", Verb::script_load, Way::shared, ""},
     {"select", Verb::select, Way::local, ""},
     {"shutdown", Verb::other, Way::refused, ""},
@@ -76,7 +78,7 @@ const Rule* rule_for(ByteView name) {
 // The containers whose subcommands are told apart above. Longer than any name there: none of them.
 const Rule* rule_for(ByteView name, const std::vector<ByteView>& args) {
     if (const Rule* rule = rule_for(name)) return rule;
-    if ((name != "client" && name != "script") || args.size() < 2) return nullptr;
+    if ((name != "client" && name != "script" && name != "function") || args.size() < 2) return nullptr;
     const LowerName part(args[1]);
     char both[80];
     if (part.view().empty()) return nullptr;

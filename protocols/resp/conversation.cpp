@@ -200,7 +200,13 @@ RespConversation::Handled RespConversation::handle(const Request& request, ByteV
             owe({});
             return Handled::taken;
         }
-        if (plan.verb == Verb::select) moved_in_multi_ = true;
+        if (plan.verb == Verb::client_getname && args().size() == 2 && !name_.empty() && !named_in_multi_) {
+            std::string words;  // the connection does not know the name, and cannot be told now
+            command(words, {"ECHO", name_});
+            out.send_copy(words);
+            owe({.harmless = true, .alone = true});
+            return Handled::taken;
+        }
         return forward(request, plan, bytes, out);
     }
     if (plan.way == Way::refused) {
@@ -257,7 +263,7 @@ RespConversation::Handled RespConversation::forward(const Request& request, cons
 // With a server: a lane's, or one of its own.
 RespConversation::Handled RespConversation::dispatch(const Request& request, const Plan& plan, ByteView bytes,
                                                      Orders& out) {
-    const bool to_be_raw = plan.way == Way::raw || plan.verb == Verb::client_reply ||
+    const bool to_be_raw = plan.way == Way::raw || (plan.verb == Verb::client_reply && quiets()) ||
                            (plan.way == Way::pinned && plan.verb != Verb::multi && plan.verb != Verb::watch &&
                             plan.verb != Verb::unsubscribe);
     const bool shows_name = !in_multi_ && (plan.way == Way::single || to_be_raw || own_);
@@ -280,6 +286,7 @@ RespConversation::Handled RespConversation::dispatch(const Request& request, con
     owed.alone = leased_;
     owed.shard = lease_shard_;
     if (!in_multi_ && waits(plan)) {
+        if (busy()) return after_all();  // it may be in a MULTI
         // It is about what was written before this connection's last command, and the writes came on others.
         out.send(kPing);
         owed.waits = true;
@@ -294,6 +301,7 @@ RespConversation::Handled RespConversation::dispatch(const Request& request, con
     if (is_cluster()) skip_ = owed.replies - 1;
     if (database_.finds_primary()) keep_alone(request, bytes, owed.waits && is_cluster());
     if (in_multi_) {
+        note_queued(plan);
         alone_ = plan.verb == Verb::exec || plan.verb == Verb::discard;  // what follows is in no transaction any more
         owe(owed);
         return Handled::taken;
@@ -307,7 +315,7 @@ RespConversation::Handled RespConversation::dispatch(const Request& request, con
         owed.to = Owed::To::raw_if_fine;
         // OFF and SKIP have no reply of their own, and what SYNC is answered is no RESP.
         blind_ = ByteView(plan.pin) == "replication";
-        raw_ = blind_ || plan.verb == Verb::client_reply;
+        raw_ = blind_ || (plan.verb == Verb::client_reply && quiets());
         alone_ = !raw_;
     }
     if (plan.way == Way::single && ByteView(plan.pin) == "blocking") blocking_ = true;
@@ -315,8 +323,42 @@ RespConversation::Handled RespConversation::dispatch(const Request& request, con
     if (raw_) return Handled::taken;
     // Each channel is confirmed.
     const std::size_t replies = plan.verb == Verb::unsubscribe ? std::max<std::size_t>(1, request.count - 1) : 1;
-    for (std::size_t i = 0; i < replies; ++i) owe(owed);
+    for (std::size_t i = 0; i < replies; ++i) {
+        owed.rest = static_cast<std::uint32_t>(replies - 1 - i);
+        owe(owed);
+    }
     return Handled::taken;
+}
+
+// What it leaves behind when the EXEC comes.
+void RespConversation::note_queued(const Plan& plan) {
+    switch (plan.verb) {
+        case Verb::select:
+            moved_in_multi_ = true;
+            return;
+        case Verb::subscribe:
+        case Verb::unsubscribe:  // which is confirmed for each channel, and that outside of EXEC's answer
+        case Verb::client_tracking:
+            listens_after_ = true;
+            return;
+        case Verb::client_setname:
+            if (args().size() == 3) named_in_multi_ = args()[2];
+            stained_ = true;
+            return;
+        case Verb::multi:
+        case Verb::exec:
+        case Verb::discard:
+        case Verb::watch:
+        case Verb::unwatch:
+            return;
+        default:
+            stained_ = stained_ || (plan.way != Way::shared && plan.way != Way::single);
+    }
+}
+
+bool RespConversation::quiets() const {
+    const LowerName mode(args().size() == 3 ? args()[2] : ByteView());
+    return mode.view() == "off" || mode.view() == "skip";
 }
 
 void RespConversation::send(const Request& request, ByteView bytes, Orders& out) {

@@ -86,6 +86,7 @@ class RespConversation final : public Conversation {
         bool asking = false;                 // told to ask there just this once (ASK)
         std::uint32_t before = 0;            // so many bytes of the request are ours: ASKING, or the script it lacks
         std::uint16_t shard = 0, slot = kNoSlot;
+        std::uint32_t rest = 0;     // so many of those behind are of the same request
         std::uint32_t replies = 1;  // to the request: the last one is its answer
         std::uint32_t key = 0;      // a hash of it; 0: several, or none that is known
     };
@@ -122,6 +123,8 @@ class RespConversation final : public Conversation {
     Handled handle_raw(const Plan& plan, ByteView bytes, Orders& out);
     void greet(Orders& out);
     void send(const Request& request, ByteView bytes, Orders& out);
+    void note_queued(const Plan& plan);
+    bool quiets() const;  // CLIENT REPLY OFF or SKIP
     void keep_alone(const Request& request, ByteView bytes, bool waits);
     Handled forward(const Request& request, const Plan& plan, ByteView bytes, Orders& out);
     Handled dispatch(const Request& request, const Plan& plan, ByteView bytes, Orders& out);
@@ -274,6 +277,9 @@ class RespConversation final : public Conversation {
     bool blind_ = false;                         // raw, and not even RESP
     bool returning_ = false;                     // raw, and RESET was sent
     bool moved_in_multi_ = false;                // SELECT was queued
+    bool stained_ = false;                       // or what else stays on a connection
+    bool listens_after_ = false;                 // or a subscription, or tracking
+    std::optional<std::string> named_in_multi_;  // or CLIENT SETNAME
     bool blocking_ = false;                      // the command in flight may take as long as it says
     bool repeatable_ = true, answered_ = false;  // all that was sent since the connection was lent
     bool reply_begun_ = false;                   // some of the reply in hand was passed on

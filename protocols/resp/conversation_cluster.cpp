@@ -152,8 +152,9 @@ RespConversation::Handled RespConversation::forward_cluster(const Request& reque
     if (plan.verb == Verb::multi && args().size() == 1) return begin_queue(out);
     const bool several = plan.command && plan.command->request == RequestPolicy::multi_shard;
     const bool alone = request.status == Request::Status::large || (bytes.size() > RequestLimits::kLarge && !several) ||
-                       (plan.verb == Verb::unwatch && watching_);
-    if (plan.way == Way::shared && !alone) return share(request, plan, bytes, out);
+                       ((plan.verb == Verb::unwatch || plan.verb == Verb::exec) && watching_);
+    const bool kills = ByteView(plan.pin) == "kill";  // wherever a script runs
+    if ((plan.way == Way::shared || kills) && !alone) return share(request, plan, bytes, out);
     if (busy()) return after_all();
     const Route route = route_of(plan, args(), false);
     if (request.status == Request::Status::large && several && request.count > 3 && !std::exchange(gather_, true))

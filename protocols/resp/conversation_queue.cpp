@@ -1,4 +1,7 @@
 // In front of a cluster: a transaction waits here for its EXEC, since its keys tell where it belongs.
+#include <algorithm>
+#include <cctype>
+
 #include "protocols/resp/conversation.hpp"
 #include "protocols/resp/wire.hpp"
 
@@ -6,6 +9,8 @@ namespace breakwater::resp {
 
 namespace {
 
+constexpr ByteView kExecWithArguments =
+    "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command\r\n";
 constexpr std::size_t kMostQueued = 16 * 1024 * 1024;  // of one transaction
 
 // As the server says it (server.c: processCommand), of what it would not have queued.
@@ -19,6 +24,13 @@ std::string unknown_command(const std::vector<ByteView>& args) {
     return text + words;
 }
 
+std::string unknown_subcommand(const std::vector<ByteView>& args) {
+    constexpr std::size_t kMost = 128;
+    std::string name(args[0]);
+    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::toupper(c); });
+    return "ERR unknown subcommand '" + std::string(args[1].substr(0, kMost)) + "'. Try " + name + " HELP.";
+}
+
 }  // namespace
 
 RespConversation::Handled RespConversation::begin_queue(Orders& out) {
@@ -29,10 +41,15 @@ RespConversation::Handled RespConversation::begin_queue(Orders& out) {
 }
 
 RespConversation::Handled RespConversation::queue(const Request& request, const Plan& plan, Orders& out) {
-    switch (plan.verb) {
+    if (request.status == Request::Status::large && !std::exchange(gather_, true)) return Handled::later;
+    const bool fits = !plan.command || plan.command->arity_fits(static_cast<std::size_t>(request.count));
+    switch (fits || plan.verb == Verb::exec ? plan.verb : Verb::other) {
         case Verb::exec:
-            if (args().size() == 1) return execute(out);
-            break;
+            if (fits) return execute(out);
+            if (watching_) return end_watch(out);
+            queue_.reset();
+            tell(kExecWithArguments, Outcome::client_fault, out);
+            return Handled::taken;
         case Verb::discard:
             if (args().size() == 1) {
                 if (watching_) return end_watch(out);
@@ -65,14 +82,14 @@ void RespConversation::queue_one(const Request& request, const Plan& plan, Order
     };
     const std::string ours = "ERR breakwater: " + database_.options().database + ": ";
     if (!plan.command) return fail(unknown_command(args()));
+    if (!plan.command->subcommands.empty() && args().size() > 1) return fail(unknown_subcommand(args()));
     if (!plan.command->arity_fits(static_cast<std::size_t>(request.count)))
         return fail("ERR wrong number of arguments for '" + plan.command->name + "' command");
     if (plan.command->is(Flag::no_multi)) return fail("ERR Command not allowed inside a transaction");
     const bool waits = plan.way == Way::single && ByteView(plan.pin) == "blocking";
     if (plan.way != Way::shared && !waits)
         return fail(ours + "not supported in a transaction on a cluster: " + plan.command->name);
-    if (request.status == Request::Status::large || queue.commands.size() > kMostQueued)
-        return fail(ours + "a transaction of more than 16 MiB, or a value of more than 64 KiB that comes in pieces");
+    if (queue.commands.size() > kMostQueued) return fail(ours + "a transaction of more than 16 MiB");
     const Route route = route_of(plan, args(), false);
     if (route.slot != kNoSlot) {
         if (queue.slot != kNoSlot && queue.slot != route.slot)
@@ -134,11 +151,13 @@ RespConversation::Handled RespConversation::execute(Orders& out) {
 // The connection that watches goes back, and with it what it watched.
 RespConversation::Handled RespConversation::end_watch(Orders& out) {
     if (busy()) return after_all();
-    const bool failed = queue_->failed && args().size() == 1 && LowerName(args()[0]).view() == "exec";
+    const bool exec = LowerName(args()[0]).view() == "exec";
     queue_.reset();
     watching_ = false;
-    tell(failed ? "-EXECABORT Transaction discarded because of previous errors.\r\n" : "+OK\r\n",
-         failed ? Outcome::client_fault : Outcome::ok, out);
+    tell(!exec                ? "+OK\r\n"
+         : args().size() == 1 ? "-EXECABORT Transaction discarded because of previous errors.\r\n"
+                              : kExecWithArguments,
+         exec ? Outcome::client_fault : Outcome::ok, out);
     give_back(Left::dirty, out);
     return Handled::taken;
 }

@@ -91,16 +91,25 @@ void RespConversation::on_reply(const Owed& owed, ByteView bytes, Orders& out) {
             break;
         case Verb::exec:
             if (failed && bytes.starts_with("-ERR wrong number of arguments")) break;  // and the transaction goes on
-            if (in_multi_ && moved_in_multi_) {
+            if (in_multi_ && !failed && scanner_.type() == '*' && bytes != "*-1\r\n") {
+                raw_ = listens_after_;
+                if (named_in_multi_) upstream_->name = name_ = *named_in_multi_;
+            }
+            if (in_multi_ && moved_in_multi_ && !raw_) {
                 out.send("*2\r\n$6\r\nCLIENT\r\n$4\r\nINFO\r\n");
                 owe({.verb = Verb::select, .to = Owed::To::us, .harmless = true});
             }
-            if (in_multi_ || is_cluster()) watching_ = false;
-            in_multi_ = moved_in_multi_ = false;
+            if (in_multi_ || owed.replies > 1 || bytes.starts_with("-EXECABORT")) watching_ = false;
+            in_multi_ = moved_in_multi_ = listens_after_ = false;
+            named_in_multi_.reset();
             break;
         case Verb::discard:
             if (failed) break;
-            in_multi_ = moved_in_multi_ = watching_ = false;
+            in_multi_ = moved_in_multi_ = listens_after_ = watching_ = false;
+            named_in_multi_.reset();
+            break;
+        case Verb::unsubscribe:
+            for (std::uint32_t i = 0; failed && i < owed.rest; ++i) pop();  // an error is one reply
             break;
         case Verb::watch:
             watching_ = watching_ || !failed;
@@ -206,7 +215,8 @@ void RespConversation::on_refused(const Refusal& refusal, Orders& out) {
 
 Left RespConversation::left() const {
     if (busy() || raw_) return Left::broken;
-    return in_multi_ || watching_ || keeps_own() || (leased_ && !upstream_->at_home()) ? Left::dirty : Left::clean;
+    return in_multi_ || watching_ || stained_ || keeps_own() || (leased_ && !upstream_->at_home()) ? Left::dirty
+                                                                                                   : Left::clean;
 }
 
 Left RespConversation::left_behind() const { return left(); }
@@ -242,7 +252,8 @@ void RespConversation::forget_server() {
     scanner_ = {};
     kept_.clear();
     raw_ = alone_ = blind_ = returning_ = in_multi_ = watching_ = moved_in_multi_ = blocking_ = false;
-    reply_begun_ = preparing_ = false;
+    reply_begun_ = preparing_ = stained_ = listens_after_ = false;
+    named_in_multi_.reset();
 }
 
 // ---------------------------------------------------------------------------------------------------- losses

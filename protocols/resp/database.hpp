@@ -35,7 +35,7 @@ struct Options {
     bool server_commands = false;  // SHUTDOWN, REPLICAOF and the like are passed on
     bool tls_offered = false, tls_required = false;
     std::optional<std::string> upstream_user, upstream_password;
-    std::shared_ptr<Scripts> scripts;                       // null: none are kept
+    std::shared_ptr<ScriptStore> scripts;                   // null: none are kept
     std::map<std::string, std::string, std::less<>> users;  // whom a client may log in as: name and password
 };
 

@@ -6,6 +6,10 @@
 
 namespace breakwater::resp {
 
+namespace {
+constexpr std::size_t kUsualDepth = 256;
+}
+
 ReplyScanner::Step ReplyScanner::scan(ByteView bytes) {
     Step step;
     ended_ = false;
@@ -39,6 +43,7 @@ ReplyScanner::Step ReplyScanner::scan(ByteView bytes) {
         }
         if (ended_) {
             begun_ = false;
+            if (levels_.capacity() > kUsualDepth) std::vector<Level>().swap(levels_);
             step.status = type_ == '>' ? Status::push : Status::reply;
             return step;
         }

@@ -35,7 +35,7 @@ class ReplyScanner {
     char type() const { return type_; }
 
     static constexpr std::size_t kLine = 1024 * 1024;  // of a simple string, an error, a number, a length
-    static constexpr std::size_t kDepth = 128;         // arrays within arrays; EXEC of a nested reply has a handful
+    static constexpr std::size_t kDepth = 16 * 1024;   // arrays within arrays: a script's table may have thousands
 
   private:
     struct Level {

@@ -43,7 +43,6 @@ std::optional<ByteView> take_bulk(ByteView& bytes) {
 void Scripts::learn(ByteView body) {
     if (body.size() > kLongest) return;
     std::string sha = sha1_of(body);
-    const std::lock_guard lock(mutex_);
     if (bytes_ + body.size() > kMostBytes) {
         bodies_.clear();
         bytes_ = 0;
@@ -56,7 +55,6 @@ std::optional<std::string> Scripts::find(ByteView sha) const {
     std::string lower(sha);
     for (char& c : lower)
         if (c >= 'A' && c <= 'F') c = static_cast<char>(c - 'A' + 'a');
-    const std::lock_guard lock(mutex_);
     const auto found = bodies_.find(lower);
     return found == bodies_.end() ? std::nullopt : std::optional(found->second);
 }

@@ -12,7 +12,10 @@ class Parser {
   public:
     explicit Parser(ByteView bytes) : rest_(bytes) {}
 
-    bool value(Value& to) {
+    // `depth`: none that we ask for has half of that.
+    bool value(Value& to, std::size_t depth = 0) {
+        constexpr std::size_t kDeepest = 64;
+        if (depth > kDeepest) return false;
         const char type = rest_.front();
         const std::size_t end = rest_.find("\r\n");
         const ByteView line = rest_.substr(1, end - 1);
@@ -34,7 +37,7 @@ class Parser {
             case '%':
             case '>':
             case '|':
-                return items(to, line);
+                return items(to, line, depth);
             default:
                 to.text = line;
                 return true;
@@ -54,7 +57,7 @@ class Parser {
         return true;
     }
 
-    bool items(Value& to, ByteView line) {
+    bool items(Value& to, ByteView line, std::size_t depth) {
         const auto count = parse_integer(line);
         if (!count) return false;
         if (*count < 0) {
@@ -64,14 +67,14 @@ class Parser {
         const bool pairs = to.type == '%' || to.type == '|';
         for (std::int64_t left = pairs ? 2 * *count : *count; left > 0;) {
             Value item;
-            if (!value(item)) return false;
+            if (!value(item, depth + 1)) return false;
             if (item.type == '>') continue;
             to.items.push_back(std::move(item));
             --left;
         }
         if (to.type != '|') return true;
         to = Value{};
-        return value(to);
+        return value(to, depth + 1);
     }
 
     ByteView rest_;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <mutex>
 
 #include "config/report.hpp"
 #include "config/secret.hpp"
@@ -102,6 +103,23 @@ resp::Tls redis_tls(config::TlsMode mode) {
     return resp::Tls::disable;
 }
 
+// A script that one worker's client has brought is there for those of the others.
+class SharedScripts final : public resp::ScriptStore {
+  public:
+    void learn(ByteView body) override {
+        const std::lock_guard lock(mutex_);
+        scripts_.learn(body);
+    }
+    std::optional<std::string> find(ByteView sha) const override {
+        const std::lock_guard lock(mutex_);
+        return scripts_.find(sha);
+    }
+
+  private:
+    mutable std::mutex mutex_;
+    resp::Scripts scripts_;
+};
+
 // Who has a server's connection to itself means that server.
 bool splits_reads(const config::Database& database) {
     const bool one_server = database.mode == config::Mode::standalone && database.endpoints.size() == 1;
@@ -114,7 +132,7 @@ std::function<std::unique_ptr<Protocol>()> redis_for(const config::Database& dat
     options.database = database.name;
     options.master_name = database.master_name;
     options.cluster = database.mode == config::Mode::cluster;
-    options.scripts = std::make_shared<resp::Scripts>();
+    options.scripts = std::make_shared<SharedScripts>();
     options.split_reads = splits_reads(database);
     options.read_your_writes = database.routing.read_your_writes == config::ReadYourWrites::session;
     options.replica_fallback = database.routing.replica_fallback == config::ReplicaFallback::primary;
@@ -186,6 +204,7 @@ Plan plan_for(const config::Database& database, const std::string& key) {
     // the others.
     const bool redis = database.protocol == config::Protocol::redis;
     pool->max_size = redis ? std::max(database.pool.max_size, database.client.max_connections) : database.pool.max_size;
+    pool->as_clients_come = redis;
     pool->min_idle = database.pool.min_idle;
     pool->idle_timeout = database.pool.idle_timeout;
     pool->max_lifetime = database.pool.max_lifetime;

@@ -45,7 +45,8 @@ struct PoolSettings {
     Duration max_lag = std::chrono::seconds(10);
     std::string zone;  // ours; empty: not known
     std::shared_ptr<const Rounds> rounds;
-    bool one_to_one = false;  // a connection of one client alone (replication): closed, never pooled
+    bool as_clients_come = false;  // connections of single clients: only after an outage are they made one by one
+    bool one_to_one = false;       // a connection of one client alone (replication): closed, never pooled
 };
 using SettingsRef = std::shared_ptr<const PoolSettings>;
 

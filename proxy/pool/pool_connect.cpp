@@ -34,7 +34,8 @@ void Pool::grow() {
     while (dials_.size() < most) {
         if (!take_place(settings_->max_size) && !(give_up_useless() && take_place(settings_->max_size))) return;
         TimePoint when{};
-        if (!endpoint->may_connect(context_.reactor.now(), &when)) {
+        const bool guarded = paced_ || !settings_->as_clients_come;
+        if (guarded && !endpoint->may_connect(context_.reactor.now(), &when)) {
             // It was free before: two workers must not tell each other without end.
             give_up_place(*shared_, context_.worker, context_.post, oldest_ticket());
             retry_dial_.at(when);
