@@ -234,6 +234,7 @@ RespConversation::Handled RespConversation::handle_raw(const Plan& plan, ByteVie
         }
     }
     if (plan.verb == Verb::reset && !blind_) returning_ = barrier_ = true;
+    if (plan.verb == Verb::hello && is_cluster()) ++raw_hellos_;
     out.send(bytes);
     sent_ = true;
     return Handled::taken;
@@ -267,7 +268,8 @@ RespConversation::Handled RespConversation::dispatch(const Request& request, con
                            (plan.way == Way::pinned && plan.verb != Verb::multi && plan.verb != Verb::watch &&
                             plan.verb != Verb::unsubscribe);
     const bool shows_name = !in_multi_ && (plan.way == Way::single || to_be_raw || own_);
-    if ((to_be_raw && !in_multi_) || (shows_name && upstream_->name != name_)) {
+    const bool waiting = waits(plan) && !in_multi_;  // not in a MULTI that is on its way either
+    if ((to_be_raw && !in_multi_) || waiting || (shows_name && upstream_->name != name_)) {
         if (busy()) return after_all();
     }
     if (shows_name && upstream_->name != name_) {
@@ -286,7 +288,6 @@ RespConversation::Handled RespConversation::dispatch(const Request& request, con
     owed.alone = leased_;
     owed.shard = lease_shard_;
     if (!in_multi_ && waits(plan)) {
-        if (busy()) return after_all();  // it may be in a MULTI
         // It is about what was written before this connection's last command, and the writes came on others.
         out.send(kPing);
         owed.waits = true;

@@ -204,7 +204,7 @@ class RespConversation final : public Conversation {
     bool redirected(ByteView reply, Orders& out);  // on a connection of its own
     bool waits_on(ByteView reply, Orders& out);
     void reroute();
-    void tell_hello(Orders& out);
+    static std::string as_of_one_server(ByteView hello);
     // --- conversation_queue.cpp
     Handled queue(const Request& request, const Plan& plan, Orders& out);
     void queue_one(const Request& request, const Plan& plan, Orders& out);
@@ -275,6 +275,7 @@ class RespConversation final : public Conversation {
     bool alone_ = false;      // what follows waits for the answer: SELECT, and what makes replies uncountable
     bool in_multi_ = false, watching_ = false, raw_ = false;
     bool blind_ = false;                         // raw, and not even RESP
+    std::uint32_t raw_hellos_ = 0;               // raw, and HELLO was sent to a cluster's node
     bool returning_ = false;                     // raw, and RESET was sent
     bool moved_in_multi_ = false;                // SELECT was queued
     bool stained_ = false;                       // or what else stays on a connection

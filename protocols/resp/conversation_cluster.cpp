@@ -355,13 +355,11 @@ bool RespConversation::waits_on(ByteView reply, Orders& out) {
 }
 
 // "mode" is what clients go by when they look for the other nodes themselves.
-void RespConversation::tell_hello(Orders& out) {
+std::string RespConversation::as_of_one_server(ByteView hello) {
     constexpr ByteView kCluster = "$4\r\nmode\r\n$7\r\ncluster\r\n", kAlone = "$4\r\nmode\r\n$10\r\nstandalone\r\n";
-    if (const std::size_t at = kept_.find(kCluster); at != std::string::npos)
-        kept_.replace(at, kCluster.size(), kAlone);
-    out.reply_copy(kept_);
-    kept_.clear();
-    kept_.shrink_to_fit();
+    std::string told(hello);
+    if (const std::size_t at = told.find(kCluster); at != std::string::npos) told.replace(at, kCluster.size(), kAlone);
+    return told;
 }
 
 }  // namespace breakwater::resp

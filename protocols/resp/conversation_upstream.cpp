@@ -83,7 +83,11 @@ void RespConversation::on_reply(const Owed& owed, ByteView bytes, Orders& out) {
         on_our_reply(owed);
         return settle(out);
     }
-    if (owed.to == Owed::To::hello) tell_hello(out);
+    if (owed.to == Owed::To::hello) {
+        out.reply_copy(as_of_one_server(kept_));
+        kept_.clear();
+        kept_.shrink_to_fit();
+    }
     const bool failed = scanner_.type() == '-';
     switch (owed.verb) {
         case Verb::multi:
@@ -156,7 +160,7 @@ void RespConversation::on_our_reply(const Owed& owed) {
 
 // Everything goes through. Where replies end matters for one of them: +RESET ends all that makes a connection raw.
 std::size_t RespConversation::pass_raw(ByteView bytes, Orders& out) {
-    std::size_t at = 0;
+    std::size_t at = 0, passed = 0;
     bool back = false;
     while (at < bytes.size() && !blind_ && !back) {
         const auto scanned = scanner_.scan(bytes.substr(at));
@@ -164,12 +168,20 @@ std::size_t RespConversation::pass_raw(ByteView bytes, Orders& out) {
             out.fault("a reply that is no RESP");
             return at;
         }
-        back = returning_ && bytes.substr(at, scanned.used) == "+RESET\r\n";
+        const ByteView whole = bytes.substr(at, scanned.used);
+        back = returning_ && whole == "+RESET\r\n";
+        constexpr ByteView kHello = "$6\r\nserver\r\n$5\r\nredis\r\n";
+        if (raw_hellos_ > 0 && whole.substr(0, 64).find(kHello) != ByteView::npos) {
+            --raw_hellos_;
+            out.reply(bytes.substr(passed, at - passed));
+            out.reply_copy(as_of_one_server(whole));
+            passed = at + scanned.used;
+        }
         at += scanned.used;
         if (scanned.status == ReplyScanner::Status::more) break;
     }
     if (blind_) at = bytes.size();
-    out.reply(bytes.substr(0, at));
+    out.reply(bytes.substr(passed, at - passed));
     if (!back) return at;
     raw_ = returning_ = false;
     out.finished(Outcome::ok);
@@ -252,6 +264,7 @@ void RespConversation::forget_server() {
     scanner_ = {};
     kept_.clear();
     raw_ = alone_ = blind_ = returning_ = in_multi_ = watching_ = moved_in_multi_ = blocking_ = false;
+    raw_hellos_ = 0;
     reply_begun_ = preparing_ = stained_ = listens_after_ = false;
     named_in_multi_.reset();
 }

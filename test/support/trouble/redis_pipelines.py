@@ -9,9 +9,6 @@ its reason where it would be:
   cluster also all that is about the connection in MULTI, WAIT while keys are watched, and other shards' keys on a connection that
   a client has to itself (of which the classes below know: `reach`).
 - What a cluster refuses: several slots in one MULTI, WATCH, MSETNX, RENAME and the like, SORT BY, a database other than 0.
-- What is not right yet: SUBSCRIBE, WAIT and CLIENT SETNAME or GETNAME in MULTI; EXEC x while keys are watched; CLIENT NO-TOUCH and
-  SETINFO before a server that has neither; CLIENT REPLY with a wrong word; on a cluster HELLO on a connection that listens, and in
-  MULTI another MULTI x, EXEC x, WATCH without a key and unknown subcommands.
 """
 import hashlib
 import re
@@ -170,14 +167,13 @@ class Client:
             if self.dice.random() < 0.3:
                 self.database = None  # which, is not known before the EXEC
                 return [["SELECT", 3]]
-            return [self.one_of(["SELECT", "x"], ["CLIENT", "NO-EVICT", "ON"], ["UNWATCH"])]
+            return [self.one_of(["SELECT", "x"], ["CLIENT", "NO-EVICT", "ON"], ["UNWATCH"], ["WAIT", 0, 0],
+                                ["CLIENT", "SETNAME", f"n{self.number}"], ["CLIENT", "GETNAME"])]
         return [self.in_transaction()]
 
     def out_of_place_in_multi(self):
-        words = [["MULTI"], ["DISCARD", "x"], ["PING"] if self.reach == "none" else ["WATCH", self.tied()]]
-        if not self.cluster:  # not right there yet
-            words += [["MULTI", "x"], ["EXEC", "x"], ["WATCH"], ["OBJECT", "NOSUCH", "a"]]
-        word = self.dice.choice(words)
+        word = self.one_of(["MULTI"], ["MULTI", "x"], ["EXEC", "x"], ["DISCARD", "x"], ["WATCH"], ["OBJECT", "NOSUCH", "a"],
+                           ["PING"] if self.reach == "none" else ["WATCH", self.tied()])
         if word[0] == "EXEC":  # ends it all the same
             self.multi, self.watched = False, None
         return word
@@ -215,6 +211,12 @@ class Client:
         self.stay("tag" if kind == "S" else "none")
         return [[f"{kind}SUBSCRIBE", channel]]
 
+    def listen_at_once(self):
+        """In a transaction, which a cluster's clients have to do without."""
+        if self.cluster:
+            return [["PING"]]
+        return [["MULTI"], ["SUBSCRIBE", f"once{self.number}"], ["EXEC"], *self.reset()]
+
     def stay(self, reach):
         self.raw = True
         if self.cluster and self.reach == "all":
@@ -226,7 +228,7 @@ class Client:
         return [["CLIENT", "REPLY", begin], self.usual(), self.usual(), end]
 
     def greet(self):
-        if self.watched or self.reach != "all":  # the latter is not right yet
+        if self.watched:
             return [["PING"]]
         self.version = self.one_of(2, 3)
         if self.raw:
@@ -250,9 +252,11 @@ class Client:
         nothing = ["PUNSUBSCRIBE", "none*"] if self.reach == "none" else ["SUNSUBSCRIBE", self.tied("none")]
         words = [["EXEC"], ["DISCARD"], ["MULTI", "x"], ["WATCH"], ["OBJECT", "NOSUCH", "a"], ["CLIENT", "NO-EVICT", "ON"], ["CLIENT", "NO-EVICT", "x"],
                  ["UNSUBSCRIBE", "none", "nor"], nothing]
-        if not self.watched:  # that this ends it, is not right yet
-            words.append(["EXEC", "x"])
-        return [self.dice.choice(words)]
+        words += [["EXEC", "x"], ["CLIENT", "REPLY", "x"], ["CLIENT", "NO-TOUCH", "ON"], ["CLIENT", "SETINFO", "lib-name", "x"]]
+        word = self.dice.choice(words)
+        if word == ["EXEC", "x"]:  # nothing is watched any more
+            self.watched = None
+        return [word]
 
     def wait(self):
         # How many have it is certain only where all must: the cluster's masters have a replica, and so has the twin there.
@@ -274,7 +278,7 @@ class Client:
     def special(self):
         if self.channels:
             return self.one_of(self.listen, self.listen, self.listen, self.reset)()
-        kinds = [self.select, self.greet, self.begin, self.begin, self.watch, self.unwatch, self.name, self.listen, self.out_of_place, self.wait]
+        kinds = [self.select, self.greet, self.listen_at_once, self.begin, self.begin, self.watch, self.unwatch, self.name, self.listen, self.out_of_place, self.wait]
         kinds += [self.reset] * (1 if self.reach == "all" else 8)
         return self.dice.choice(kinds if self.dice.random() < 0.9 else [self.quiet, self.large])()
 
