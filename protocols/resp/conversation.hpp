@@ -145,6 +145,7 @@ class RespConversation final : public Conversation {
     std::size_t pass_raw(ByteView bytes, Orders& out);
     bool take_reply(ByteView bytes, bool push, Orders& out);
     void on_reply(const Owed& owed, ByteView bytes, Orders& out);
+    void begin_listening(Orders& out);
     void on_our_reply(const Owed& owed);
     void count_done(Orders& out);
     void settle(Orders& out);  // gives the connection back when nothing keeps it

@@ -30,6 +30,13 @@ std::size_t RespConversation::hear(ByteView bytes, Orders& out) {
             out.fault("a reply that nobody asked for");
             return used;
         }
+        if (listens_after_ && owed_[next_].verb == Verb::exec && scanner_.between() && bytes[used] == '*') {
+            if (bytes.size() - used < 2) return used;
+            if (bytes[used + 1] != '-') {
+                begin_listening(out);
+                continue;
+            }
+        }
         const auto scanned = scanner_.scan(bytes.substr(used));
         const ByteView part = bytes.substr(used, scanned.used);
         used += scanned.used;
@@ -57,6 +64,18 @@ std::size_t RespConversation::hear(ByteView bytes, Orders& out) {
         settle(out);  // what was answered here meanwhile kept it
     }
     return used;
+}
+
+// An EXEC with a subscription in it: with RESP3 its array is never complete, since confirmations are no elements.
+void RespConversation::begin_listening(Orders& out) {
+    if (named_in_multi_) upstream_->name = name_ = *named_in_multi_;
+    pop();
+    in_multi_ = moved_in_multi_ = listens_after_ = watching_ = alone_ = blocking_ = false;
+    named_in_multi_.reset();
+    raw_ = true;
+    ++done_;
+    count_done(out);
+    out.entered();
 }
 
 // The bytes of the reply in front, or of a part of it.
@@ -95,11 +114,9 @@ void RespConversation::on_reply(const Owed& owed, ByteView bytes, Orders& out) {
             break;
         case Verb::exec:
             if (failed && bytes.starts_with("-ERR wrong number of arguments")) break;  // and the transaction goes on
-            if (in_multi_ && !failed && scanner_.type() == '*' && bytes != "*-1\r\n") {
-                raw_ = listens_after_;
-                if (named_in_multi_) upstream_->name = name_ = *named_in_multi_;
-            }
-            if (in_multi_ && moved_in_multi_ && !raw_) {
+            if (in_multi_ && !failed && named_in_multi_ && scanner_.type() == '*' && bytes != "*-1\r\n")
+                upstream_->name = name_ = *named_in_multi_;
+            if (in_multi_ && moved_in_multi_) {
                 out.send("*2\r\n$6\r\nCLIENT\r\n$4\r\nINFO\r\n");
                 owe({.verb = Verb::select, .to = Owed::To::us, .harmless = true});
             }

@@ -376,6 +376,74 @@ TEST(Conversation, a_transaction_at_a_primary_of_before_hears_so) {
     EXPECT_EQ(talk.opened, 1);
 }
 
+TEST(Conversation, a_subscription_in_a_transaction_is_the_clients_own) {
+    Talk talk;
+    talk.client_says(say("MULTI"));
+    talk.server_says("+OK\r\n");
+    talk.client_says(say("SUBSCRIBE a") + say("EXEC"));
+    talk.server_says("+QUEUED\r\n*1\r\n>3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n");
+    EXPECT_TRUE(talk.to_client().ends_with(":1\r\n"));
+    EXPECT_TRUE(talk.upstream);
+    talk.client_says(say("RESET"));
+    talk.server_says("+RESET\r\n");
+    EXPECT_TRUE(talk.to_client().ends_with("+RESET\r\n"));
+    EXPECT_EQ(talk.returned, std::vector{Left::dirty});
+    talk.client_says(say("MULTI") + say("SUBSCRIBE a"));
+    talk.server_says("+OK\r\n+QUEUED\r\n");
+    talk.client_says(say("DISCARD"));
+    talk.server_says("+OK\r\n");
+    EXPECT_FALSE(talk.upstream);
+}
+
+TEST(Conversation, a_name_given_in_a_transaction_is_the_clients_own) {
+    Talk talk;
+    talk.client_says(say("CLIENT SETNAME me") + say("MULTI"));
+    talk.server_says("+OK\r\n");
+    talk.client_says(say("CLIENT GETNAME") + say("CLIENT SETNAME you") + say("EXEC"));
+    EXPECT_EQ(talk.to_server(), say("MULTI") + say("ECHO me") + say("CLIENT SETNAME you") + say("EXEC"));
+    talk.server_says("+QUEUED\r\n+QUEUED\r\n*2\r\n$2\r\nme\r\n+OK\r\n");
+    EXPECT_EQ(talk.returned, std::vector{Left::dirty});
+    talk.to_client();
+    talk.client_says(say("CLIENT GETNAME"));
+    EXPECT_EQ(talk.to_client(), "$3\r\nyou\r\n");
+}
+
+TEST(Conversation, wait_in_a_transaction_is_sent_as_it_is) {
+    Talk talk;
+    talk.client_says(say("MULTI") + say("WAIT 0 0") + say("EXEC"));
+    talk.server_says("+OK\r\n");
+    talk.server_says("+QUEUED\r\n*1\r\n:0\r\n");
+    EXPECT_EQ(talk.to_server(), say("MULTI") + say("WAIT 0 0") + say("EXEC"));
+    EXPECT_EQ(talk.to_client(), "+OK\r\n+QUEUED\r\n*1\r\n:0\r\n");
+}
+
+TEST(Conversation, only_what_keeps_replies_back_pins_and_only_what_is_known_is_answered_here) {
+    Talk talk;
+    talk.client_says(say("CLIENT REPLY maybe"));
+    talk.server_says("-ERR syntax error\r\n");
+    EXPECT_EQ(talk.returned, std::vector{Left::clean});
+    talk.to_server();
+    talk.client_says(say("CLIENT NO-TOUCH ON"));  // 7.2
+    EXPECT_EQ(talk.to_server(), say("CLIENT NO-TOUCH ON"));
+}
+
+TEST(Conversation, an_exec_that_is_wrong_ends_the_watch) {
+    Talk talk;
+    talk.client_says(say("WATCH a"));
+    talk.server_says("+OK\r\n");
+    talk.client_says(say("EXEC x"));
+    talk.server_says("-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command\r\n");
+    EXPECT_EQ(talk.returned, std::vector{Left::clean});
+}
+
+TEST(Conversation, an_unsubscribe_that_is_refused_has_one_answer) {
+    Talk talk;
+    talk.client_says(say("UNSUBSCRIBE a b") + say("GET k"));
+    talk.server_says("-NOPERM no channels for you\r\n");
+    EXPECT_EQ(talk.returned, std::vector{Left::clean});
+    EXPECT_TRUE(talk.to_server().ends_with(say("GET k")));
+}
+
 TEST(Conversation, what_nobody_asked_for_is_a_fault) {
     Talk talk;
     talk.client_says(say("WATCH x"));
