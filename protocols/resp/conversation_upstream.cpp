@@ -31,9 +31,12 @@ std::size_t RespConversation::hear(ByteView bytes, Orders& out) {
             return used;
         }
         if (listens_after_ && owed_[next_].verb == Verb::exec && scanner_.between() && bytes[used] == '*') {
-            if (bytes.size() - used < 2) return used;
+            const std::size_t line = bytes.find('\n', used);
+            if (line == ByteView::npos) return used;
             if (bytes[used + 1] != '-') {
+                out.reply(bytes.substr(used, line + 1 - used));
                 begin_listening(out);
+                used = line + 1;
                 continue;
             }
         }
@@ -66,7 +69,8 @@ std::size_t RespConversation::hear(ByteView bytes, Orders& out) {
     return used;
 }
 
-// An EXEC with a subscription in it: with RESP3 its array is never complete, since confirmations are no elements.
+// An EXEC with a subscription in it. With RESP3 its array is never complete, since confirmations are no elements: what
+// comes after its first line stands for itself.
 void RespConversation::begin_listening(Orders& out) {
     if (named_in_multi_) upstream_->name = name_ = *named_in_multi_;
     pop();
