@@ -190,7 +190,8 @@ std::size_t RespConversation::pass_raw(ByteView bytes, Orders& out) {
             return at;
         }
         const ByteView whole = bytes.substr(at, scanned.used);
-        back = returning_ && whole == "+RESET\r\n";
+        // Or at the end of an array that a subscription has left incomplete (begin_listening).
+        back = returning_ && (whole == "+RESET\r\n" || whole.ends_with("\n+RESET\r\n"));
         constexpr ByteView kHello = "$6\r\nserver\r\n$5\r\nredis\r\n";
         if (raw_hellos_ > 0 && whole.substr(0, 64).find(kHello) != ByteView::npos) {
             --raw_hellos_;
