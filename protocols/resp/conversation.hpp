@@ -137,6 +137,9 @@ class RespConversation final : public Conversation {
     std::optional<Handled> select(Orders& out);
     Handled auth(Orders& out);
     bool log_in(ByteView user, ByteView password, Orders& out);
+    Handled try_login(ByteView user, ByteView password, Orders& out);
+    void log_in_as(ByteView user, ByteView password);  // if the server will have it
+    void log_in_as_before();
     Handled hello(Orders& out);
     void reset(Orders& out);
     void identify(Orders& out);
@@ -225,6 +228,12 @@ class RespConversation final : public Conversation {
     const std::uint32_t id_;
     RespUpstream* upstream_ = nullptr;  // not null: it has some server; looked at only where that is its own (leased_)
     std::string user_ = "default", name_;
+    std::optional<std::string> password_;  // its own, for the server to judge
+    struct FormerLogin {
+        std::string user;
+        std::optional<std::string> password;
+    };
+    std::optional<FormerLogin> login_before_;  // of an AUTH that waits for the server's word
     std::optional<Refusal> turned_away_;
     std::string refused_;  // no server was to be had: the answer to all that wanted one
     std::vector<Owed> owed_;

@@ -93,7 +93,7 @@ void RespConversation::identify(Orders& out) {
     known_ = true;
     identified_database_ = selected_;
     identified_version_ = version_;
-    out.identify(database_.identity(user_, selected_, version_));
+    out.identify(database_.identity(user_, selected_, version_, password_));
 }
 
 std::optional<RespConversation::Handled> RespConversation::select(Orders& out) {
@@ -133,14 +133,53 @@ RespConversation::Handled RespConversation::auth(Orders& out) {
         out.finished(Outcome::client_fault);
         return Handled::taken;
     }
-    if (keeps_own() && !pinned()) give_back(left(), out);
-    if (upstream_) {  // watched keys are another user's
+    if (keeps_own() && !pinned() && !login_before_) give_back(left(), out);
+    if (upstream_ && !login_before_) {  // watched keys are another user's
         say_refused(Refusal::Reason::unsupported, "AUTH while keys are watched", out);
         return Handled::taken;
     }
-    if (!log_in(count == 3 ? args()[1] : "default", args()[count - 1], out)) return Handled::taken;
+    const ByteView user = count == 3 ? args()[1] : "default", password = args()[count - 1];
+    if (database_.passes_logins()) return try_login(user, password, out);
+    if (!log_in(user, password, out)) return Handled::taken;
     out.reply("+OK\r\n");
     out.finished(Outcome::ok);
+    return Handled::taken;
+}
+
+void RespConversation::log_in_as(ByteView user, ByteView password) {
+    login_before_ = FormerLogin{user_, password_};
+    user_ = user;
+    password_ = password;
+    known_ = false;
+}
+
+void RespConversation::log_in_as_before() {
+    if (!login_before_) return;
+    user_ = std::move(login_before_->user);
+    password_ = std::move(login_before_->password);
+    login_before_.reset();
+    known_ = false;
+}
+
+// With a connection that logs in like this, which is then there for what comes next.
+RespConversation::Handled RespConversation::try_login(ByteView user, ByteView password, Orders& out) {
+    if (!login_before_) log_in_as(user, password);
+    if (!refused_.empty()) {
+        log_in_as_before();
+        identify(out);
+        refuse_waiting(out);
+        return Handled::taken;
+    }
+    if (!upstream_) {
+        identify(out);
+        opening_ = lease_shard_ = any_shard();
+        out.open({Access::read, Affinity::exclusive, Replay::freely, lease_shard_});
+        return Handled::later;
+    }
+    login_before_.reset();
+    out.reply("+OK\r\n");
+    out.finished(Outcome::ok);
+    settle(out);
     return Handled::taken;
 }
 
@@ -174,13 +213,19 @@ RespConversation::Handled RespConversation::hello(Orders& out) {
         }
     }
     const bool moves =
-        wanted != version_ || (user && user_ != *user && database_.options().auth == ClientAuth::password);
+        wanted != version_ ||
+        (user && (database_.passes_logins() ? !login_before_
+                                            : user_ != *user && database_.options().auth == ClientAuth::password));
     if (keeps_own() && !pinned() && moves) give_back(left(), out);
     if (upstream_ && pinned() && (user || wanted != version_)) {
         say_refused(Refusal::Reason::unsupported, "HELLO while keys are watched", out);
         return Handled::taken;
     }
-    if (user && !log_in(*user, *password, out)) return Handled::taken;
+    if (user && database_.passes_logins()) {
+        if (!login_before_) log_in_as(*user, *password);
+    } else if (user && !log_in(*user, *password, out)) {
+        return Handled::taken;
+    }
     if (!authenticated_)
         return fail(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH "
@@ -191,6 +236,7 @@ RespConversation::Handled RespConversation::hello(Orders& out) {
         if (refuse_waiting(out)) {  // and all is as it was
             version_ = version_before_.value_or(version_);
             version_before_.reset();
+            log_in_as_before();
             identify(out);
             return Handled::taken;
         }
@@ -203,6 +249,7 @@ RespConversation::Handled RespConversation::hello(Orders& out) {
         return Handled::later;
     }
     version_before_.reset();
+    login_before_.reset();
     if (name) name_ = *name;
     std::string words;
     command(words, {"HELLO", wanted == Version::resp3 ? "3" : "2"});
@@ -223,8 +270,10 @@ void RespConversation::reset(Orders& out) {
     doomed_ = Doomed::no;
     own_ = database_.options().session;
     name_.clear();
-    known_ = known_ && user_ == "default";
+    known_ = known_ && user_ == "default" && !password_;
     user_ = "default";
+    password_.reset();
+    login_before_.reset();
     selected_ = 0;
     version_ = Version::resp2;
     authenticated_ = database_.options().auth == ClientAuth::trust;

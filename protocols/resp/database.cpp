@@ -2,18 +2,38 @@
 
 #include <fmt/format.h>
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
+
+#include <array>
+#include <stdexcept>
 
 namespace breakwater::resp {
 
-IdentityRef RespDatabase::identity(const std::string& client_user, std::uint32_t database, Version version) {
+namespace {
+
+// Two passwords of one user are two identities, of which one may be wrong.
+std::string digest_of(const std::string& password) {
+    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+    unsigned size = 0;
+    if (EVP_Digest(password.data(), password.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1)
+        throw std::runtime_error("SHA-256 is not to be had");
+    return {digest.begin(), digest.begin() + size};
+}
+
+}  // namespace
+
+IdentityRef RespDatabase::identity(const std::string& client_user, std::uint32_t database, Version version,
+                                   const std::optional<std::string>& password) {
     const std::string user = options_.upstream_user.value_or(client_user);
     std::string key = fmt::format("{}\n{}\n{}", user, database, static_cast<int>(version));
+    if (password) key += "\n" + digest_of(*password);
     auto& slot = identities_[key];
     if (auto known = slot.lock()) return known;
     auto fresh = std::make_shared<RespIdentity>(std::move(key));
     fresh->client_user = client_user;
     fresh->login.user = user;
-    fresh->login.password = options_.upstream_password;
+    fresh->own_password = password.has_value();
+    fresh->login.password = password ? password : options_.upstream_password;
     if (!fresh->login.password) {
         const auto known = options_.users.find(user);
         if (known != options_.users.end()) fresh->login.password = known->second;

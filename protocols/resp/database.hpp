@@ -43,7 +43,8 @@ struct Options {
 // client to another pool, and nothing on a connection that others use.
 struct RespIdentity final : Identity {
     explicit RespIdentity(std::string k) : Identity(std::move(k)) {}
-    std::string client_user;  // as the client calls itself
+    std::string client_user;    // as the client calls itself
+    bool own_password = false;  // and the password is its own, too
     Login login;
 };
 
@@ -52,7 +53,13 @@ class RespDatabase {
     explicit RespDatabase(Options options) : options_(std::move(options)) {}
 
     const Options& options() const { return options_; }
-    IdentityRef identity(const std::string& client_user, std::uint32_t database, Version version);
+    // `password`: the client's own, where it is the server that knows it.
+    IdentityRef identity(const std::string& client_user, std::uint32_t database, Version version,
+                         const std::optional<std::string>& password = std::nullopt);
+    // Clients are trusted, and nothing is configured that they would log in as: what they say is the server's to judge.
+    bool passes_logins() const {
+        return options_.auth == ClientAuth::trust && !options_.upstream_user && !options_.upstream_password;
+    }
     // A server that is no primary is not the end of it: there is another one.
     bool finds_primary() const { return !options_.master_name.empty() || options_.cluster; }
     bool is_cluster() const { return options_.cluster; }

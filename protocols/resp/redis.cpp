@@ -57,7 +57,8 @@ IdentityRef Redis::default_identity() {
 
 IdentityRef Redis::renew(const Identity& old) {
     const auto& who = static_cast<const RespIdentity&>(old);
-    return database_->identity(who.client_user, who.login.database, who.login.version);
+    return database_->identity(who.client_user, who.login.database, who.login.version,
+                               who.own_password ? who.login.password : std::nullopt);
 }
 
 ErrandPtr Redis::locate(std::shared_ptr<Located> into) {

@@ -227,3 +227,27 @@ def test_passwords(make_redis, make_proxy, tmp_path):
     with pytest.raises(redis_py.AuthenticationError):
         redis_py.Redis(host=HOST, port=proxy.port, retry=ONCE).ping()
     assert "secret" not in proxy.log()
+
+
+def test_the_server_judges_who_a_trusted_client_says_it_is(pair, connect):
+    """With nobody configured to log in as: a client that names a user has that one's rights, and no others."""
+    pair[0].client().execute_command("ACL", "SETUSER", "bob", "on", ">builder", "~bob*", "+@all", "-set")
+    client = connect(single_connection_client=True)
+    client.set("alice", 1)
+    assert client.execute_command("AUTH", "bob", "builder") in (True, "OK")
+    assert client.execute_command("ACL", "WHOAMI") == "bob"
+    for refused in (lambda: client.set("bob", 1), lambda: client.get("alice")):
+        with pytest.raises(redis_py.exceptions.NoPermissionError):
+            refused()
+    with pytest.raises(redis_py.exceptions.AuthenticationError):
+        client.execute_command("AUTH", "bob", "wrecker")
+    assert client.execute_command("ACL", "WHOAMI") == "bob"
+    with pytest.raises(redis_py.exceptions.AuthenticationError):
+        client.execute_command("HELLO", "3", "AUTH", "bob", "wrecker")
+    assert client.execute_command("ACL", "WHOAMI") == "bob"
+    client.execute_command("RESET")
+    assert client.execute_command("ACL", "WHOAMI") == "default"
+    assert connect(username="bob", password="builder").incr("bob:n") == 1
+    with pytest.raises(redis_py.exceptions.AuthenticationError):
+        connect(username="bob", password="wrecker", retry=ONCE).ping()
+    pair[0].client().execute_command("ACL", "DELUSER", "bob")
