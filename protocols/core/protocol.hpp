@@ -40,9 +40,11 @@ class UpstreamState {
     enum class ServerRole : std::uint8_t { unknown, primary, replica };
     virtual ServerRole role() const { return ServerRole::unknown; }  // as the server told at login
     virtual std::string goodbye() const { return {}; }               // bytes to say before closing
-    // Where reads are split: of its shard, and the last round that its server has caught up with. Set by the engine.
+    // Where reads are split: the database's, its server's, and which round had begun when it connected: what was found
+    // before may have been another process. Set by the engine.
     const Rounds* rounds = nullptr;
-    const std::atomic<std::uint64_t>* caught_up = nullptr;
+    const Progress* progress = nullptr;
+    std::uint64_t born_in = 0;
 };
 
 // Lanes: upstreams that many conversations take turns on. A turn is one request and its reply (or as many replies as

@@ -106,11 +106,8 @@ class RespConversation final : public Conversation {
         std::uint16_t shard = 0;
         std::uint64_t history = 0;  // of its server's data
         const Rounds* rounds = nullptr;
-        const std::atomic<std::uint64_t>* caught_up = nullptr;
-    };
-    struct Written {
-        std::uint16_t shard = 0;
-        std::uint64_t round = 0;  // that had begun when this client's last write was answered
+        const Progress* progress = nullptr;
+        std::uint64_t born_in = 0;
     };
     struct Group {
         Merging merging;
@@ -191,11 +188,13 @@ class RespConversation final : public Conversation {
     std::uint16_t shard_of(std::uint16_t slot);
     std::uint16_t any_shard() const;
     // --- conversation_replica.cpp: what may be read from a shard's replicas
-    bool may_read_elsewhere(const Plan& plan) const;
-    bool has_own_writes(std::uint16_t reader) const;  // a seat's server
-    bool reads_elsewhere() const;                     // in flight
+    bool may_read_elsewhere(const Plan& plan, const Route& route) const;
+    static bool as_if_absent(ByteView reply);
+    bool absent_at_replica(std::size_t at, const Turn& turn);
+    bool has_own_writes(std::uint16_t reader);  // a seat's server
+    bool reads_elsewhere() const;               // in flight
     std::optional<Handled> board_reader(std::uint16_t shard, std::uint16_t& at, Orders& out);
-    void note_round(std::uint16_t shard, const Rounds* rounds);
+    void note_round(const Rounds* rounds);
     bool splits() const { return database_.options().split_reads; }
     // What is owed, is owed by the connection that is ours alone, and not by lanes.
     bool lease_busy() const { return busy() && next_ < owed_.size() && owed_[next_].alone; }
@@ -260,9 +259,10 @@ class RespConversation final : public Conversation {
     std::map<std::uint32_t, std::string> unit_errors_;  // by ticket: the first one before the last reply
     std::deque<Group> groups_;
     std::optional<Queue> queue_;
-    std::vector<Place> wrote_;            // since the last WAIT
-    std::vector<Written> written_;        // where reads are split
-    std::vector<std::uint16_t> wait_on_;  // shards that the WAIT in hand is still to ask
+    std::vector<Place> wrote_;                 // since the last WAIT
+    std::optional<std::uint64_t> written_in_;  // where reads are split: the round, when the last write was answered
+    std::uint64_t written_version_ = 0;        // of the slots, then
+    std::vector<std::uint16_t> wait_on_;       // shards that the WAIT in hand is still to ask
     std::int64_t wait_least_ = 0;
     bool wrote_before_ = false;  // wrote_ is what the last WAIT was about
     std::uint32_t done_ = 0;     // replies passed on and not counted yet: they leave in one piece

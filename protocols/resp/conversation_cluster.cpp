@@ -42,10 +42,6 @@ void RespConversation::reroute() {
 // Sets where one that is to be asked again is asked, and whether only after a while.
 void RespConversation::follow(std::size_t at, const Elsewhere& where, Orders& out) {
     Owed& owed = owed_[at];
-    if ((owed.shard & kReaders) != 0) {  // whatever ails that replica: the primary knows
-        owed.shard &= static_cast<std::uint16_t>(~kReaders);
-        return;
-    }
     const bool often = owed.misled >= kMostMisled;
     if (!often) ++owed.misled;
     if (where.how == Elsewhere::How::not_primary) wrong_.push_back(owed.shard);
@@ -181,7 +177,7 @@ RespConversation::Handled RespConversation::share(const Request& request, const 
     std::uint16_t shard = shard_of(route.slot);
     if (would_overtake(route.slot, shard) || (!plan.only_reads && reads_elsewhere())) return after_all();
     const bool refused = !refused_.empty() && refused_shard_ == shard;
-    if (!refused && may_read_elsewhere(plan))
+    if (!refused && may_read_elsewhere(plan, route))
         if (const auto done = board_reader(shard, shard, out)) return *done;
     if (const auto done = board(shard, plan.only_reads ? Access::read : Access::write, out)) return *done;
     sent_ = true;

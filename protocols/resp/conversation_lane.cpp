@@ -31,8 +31,8 @@ void RespConversation::disembark(std::uint16_t shard) {
 
 void RespConversation::on_boarded(UpstreamState& upstream, Orders& out) {
     if (!leased_) upstream_ = static_cast<RespUpstream*>(&upstream);
-    aboard_.push_back(
-        {opening_.value_or(0), static_cast<RespUpstream&>(upstream).history, upstream.rounds, upstream.caught_up});
+    aboard_.push_back({opening_.value_or(0), static_cast<RespUpstream&>(upstream).history, upstream.rounds,
+                       upstream.progress, upstream.born_in});
     opening_.reset();
     shared_ = true;
     go_on(out);
@@ -133,8 +133,10 @@ void RespConversation::on_turn(const Turn& turn, Orders& out) {
         if (error) unit_errors_.try_emplace(turn.ticket, turn.bytes);
         return;
     }
-    const bool elsewhere_too = database_.finds_primary() || (owed_[at].shard & kReaders) != 0;
-    if (error && ((elsewhere_too && not_done(at, turn, out)) || lacks_script(at, turn))) return;
+    const bool of_replica = (owed_[at].shard & kReaders) != 0;
+    if (is_cluster() && of_replica && absent_at_replica(at, turn)) return;
+    if (error && (((database_.finds_primary() || of_replica) && not_done(at, turn, out)) || lacks_script(at, turn)))
+        return;
     if (turn.ends && again_ > 0) keep_order(at, turn);
     Owed& owed = owed_[at];
     if (owed.stage == Owed::Stage::again) return;
@@ -142,7 +144,7 @@ void RespConversation::on_turn(const Turn& turn, Orders& out) {
     if (turn.ends && !owed.harmless)
         if (const Place* seat = seat_in(owed.shard)) {
             note_write(owed.shard, seat->history);
-            note_round(owed.shard, seat->rounds);
+            note_round(seat->rounds);
         }
     if (owed.to == Owed::To::part || at != next_) {
         early_bytes_ += turn.bytes.size();
@@ -184,7 +186,7 @@ bool RespConversation::not_done(std::size_t at, const Turn& turn, Orders& out) {
         (!is_cluster() && !replica && (where->how != Elsewhere::How::not_primary || owed_[at].misled >= kMostMisled)))
         return false;
     ask_again(at, turn.request);
-    follow(at, *where, out);
+    if (!replica) follow(at, *where, out);  // whatever ails that one, the primary is asked
     return true;
 }
 
@@ -213,6 +215,7 @@ void RespConversation::say_before(std::size_t at, ByteView ours) {
 void RespConversation::ask_again(std::size_t at, ByteView request) {
     Owed& owed = owed_[at];
     owed.asking = false;
+    owed.shard &= static_cast<std::uint16_t>(~kReaders);  // another replica may not be as far: the primary is
     if (owed.before > 0) {
         request.remove_prefix(std::exchange(owed.before, 0));
         --owed.replies;
@@ -324,7 +327,7 @@ void RespConversation::on_turns_lost(std::uint32_t shard, const std::vector<Lost
         const std::size_t at = turn.ticket - first_ticket_;
         return turn.sent && at >= next_ && at < owed_.size() && !owed_[at].harmless;
     });
-    if (seat && wrote) note_round(seat->shard, seat->rounds);  // it may have been done
+    if (seat && wrote) note_round(seat->rounds);  // it may have been done
     disembark(static_cast<std::uint16_t>(shard));
     std::erase(wrong_, static_cast<std::uint16_t>(shard));
     if (reply_begun_ && owed_[next_].shard == shard &&

@@ -6,21 +6,58 @@
 
 namespace breakwater::resp {
 
-// Of keys, by itself, and with nothing of this client's under way that it might overtake.
-bool RespConversation::may_read_elsewhere(const Plan& plan) const {
-    if (!splits() || !plan.only_reads || plan.verb != Verb::other || !plan.command || plan.command->keys.empty())
+namespace {
+constexpr std::size_t kLongestAbsence = 4096;  // one that is longer is made of many things that are not there
+}
+
+// Of keys, by itself, and with nothing of this client's under way that it might overtake. A scan's cursor is the
+// server's own; and of a cluster only what is of one key, since its absence there is no answer (as_if_absent).
+bool RespConversation::may_read_elsewhere(const Plan& plan, const Route& route) const {
+    if (!splits() || !plan.only_reads || plan.verb != Verb::other || !plan.command || plan.command->keys.empty() ||
+        plan.command->name.ends_with("scan") || (is_cluster() && route.key == 0))
         return false;
     return std::none_of(owed_.begin() + static_cast<std::ptrdiff_t>(next_), owed_.end(),
                         [](const Owed& owed) { return owed.stage != Owed::Stage::answered && !owed.harmless; });
 }
 
-bool RespConversation::has_own_writes(std::uint16_t reader) const {
-    if (!database_.options().read_your_writes) return true;
-    const auto written = std::find_if(written_.begin(), written_.end(),
-                                      [&](const Written& one) { return one.shard == (reader & ~kReaders); });
-    if (written == written_.end()) return true;
+bool RespConversation::has_own_writes(std::uint16_t reader) {
     const Place* seat = seat_in(reader);
-    return seat && seat->caught_up && seat->caught_up->load() > written->round;
+    if (!seat || !seat->progress || seat->progress->found.load() <= seat->born_in) return false;
+    if (!database_.options().read_your_writes) return true;
+    // What was written elsewhere may have come here with its slot.
+    if (written_in_ && written_version_ != database_.slots_version()) note_round(seat->rounds);
+    return !written_in_ || seat->progress->caught_up.load() > *written_in_;
+}
+
+// What a server says where there is no such key, or something that is as good as none. A replica of a shard that a slot
+// is leaving says it of keys that are at the next one already, where its primary would say -ASK.
+bool RespConversation::as_if_absent(ByteView reply) {
+    while (!reply.empty()) {
+        const std::size_t end = reply.find("\r\n");
+        if (end == ByteView::npos) return false;
+        const ByteView line = reply.substr(0, end);
+        const bool nothing = line == "_" || line == "$-1" || line == "$0" || line == ":0" || line == ":-1" ||
+                             line == ":-2" || line == "+none" || line == "#f" || line.empty() ||
+                             line.starts_with('*') || line.starts_with('~') || line.starts_with('%');
+        if (!nothing) return false;
+        reply.remove_prefix(end + 2);
+    }
+    return true;
+}
+
+// True: that is kept until more is known, or the primary is asked.
+bool RespConversation::absent_at_replica(std::size_t at, const Turn& turn) {
+    if (owed_[at].stage == Owed::Stage::again || (at == next_ && reply_begun_)) return false;
+    const auto before = early_.find(turn.ticket);
+    std::string whole = before == early_.end() ? std::string() : before->second;
+    whole += turn.bytes.substr(0, kLongestAbsence);
+    if (whole.size() >= kLongestAbsence || !as_if_absent(whole)) return false;
+    if (turn.ends) {
+        ask_again(at, turn.request);
+    } else {
+        early_[turn.ticket] = std::move(whole);
+    }
+    return true;
 }
 
 // A write that is said after a read must not be in it: it waits for that.
@@ -45,12 +82,10 @@ std::optional<RespConversation::Handled> RespConversation::board_reader(std::uin
     return std::nullopt;
 }
 
-void RespConversation::note_round(std::uint16_t shard, const Rounds* rounds) {
+void RespConversation::note_round(const Rounds* rounds) {
     if (!splits() || !rounds) return;
-    const std::uint64_t round = rounds->begun.load();
-    const auto known =
-        std::find_if(written_.begin(), written_.end(), [&](const Written& one) { return one.shard == shard; });
-    known == written_.end() ? written_.push_back({shard, round}) : void(known->round = round);
+    written_in_ = rounds->begun.load();
+    written_version_ = database_.slots_version();
 }
 
 }  // namespace breakwater::resp

@@ -156,7 +156,7 @@ void RespConversation::on_reply(const Owed& owed, ByteView bytes, Orders& out) {
     blocking_ = alone_ = false;
     if (!owed.harmless && owed.alone && !owed.waits) {
         note_write(owed.shard, upstream_->history);
-        note_round(owed.shard, upstream_->rounds);
+        note_round(upstream_->rounds);
     }
     ++done_;
     if (raw_) {
@@ -233,11 +233,6 @@ void RespConversation::on_refused(const Refusal& refusal, Orders& out) {
     bool any = false;
     for (std::size_t i = next_; i < owed_.size() && again_ > 0; ++i) {  // what was to be sent again
         if (owed_[i].stage != Owed::Stage::again || owed_[i].shard != refused_shard_) continue;
-        if ((refused_shard_ & kReaders) != 0 && database_.options().replica_fallback) {
-            owed_[i].shard &= static_cast<std::uint16_t>(~kReaders);
-            any = true;
-            continue;
-        }
         answer_with(i, bytes, Outcome::endpoint_fault);
         any = true;
     }

@@ -228,8 +228,7 @@ void EngineImpl::change(Served& served, const config::Database& database, const 
         pool->epoch = served.epoch;
         pool->layout = plan.sharded ? served.layout : 0;
         if (plan.split) {
-            if (served.rounds.size() <= settings.shards.size()) served.rounds.push_back(std::make_shared<Rounds>());
-            pool->rounds = served.rounds[settings.shards.size()];
+            pool->rounds = served.rounds;
             auto readers = std::make_shared<pool::PoolSettings>(*pool);
             readers->readers = true;
             readers->layout = 0;
@@ -303,7 +302,7 @@ void EngineImpl::watch_replicas(Served& served, PerWorker& self) {
         auto& monitor = served.lag_monitors[i];
         if (monitor && monitor->endpoints() == served.reader_sets[i]) continue;
         monitor = std::make_unique<topology::LagMonitor>(
-            self.worker.reactor(), *resolver_, served.reader_sets[i], served.rounds[i],
+            self.worker.reactor(), *resolver_, served.reader_sets[i], served.rounds,
             [&self, name = served.shared->name]() -> Protocol* { return &self.databases.at(name)->protocol(); },
             ++seed_);
         monitor->start();

@@ -64,9 +64,9 @@ class EngineImpl final : public admin::Engine {
         std::shared_ptr<session::Shared> shared;
         std::vector<topology::EndpointRef> endpoints;
         std::vector<std::unique_ptr<Listener>> listeners;
-        std::vector<std::unique_ptr<topology::Watcher>> watchers;         // made and ended on the first worker
-        std::vector<std::shared_ptr<Rounds>> rounds;                      // by shard, where reads are split
-        std::vector<std::vector<topology::EndpointRef>> reader_sets;      // likewise: whom they are read from
+        std::vector<std::unique_ptr<topology::Watcher>> watchers;  // made and ended on the first worker
+        std::shared_ptr<Rounds> rounds = std::make_shared<Rounds>();
+        std::vector<std::vector<topology::EndpointRef>> reader_sets;      // by shard, where reads are split
         std::vector<std::unique_ptr<topology::LagMonitor>> lag_monitors;  // likewise; on the first worker
         std::vector<session::Stats*> stats;                               // one for each worker
         std::vector<config::SecretFile> files;

@@ -108,9 +108,12 @@ void Pool::on_dialled(Attempts::iterator attempt, net::Dial::Result result) {
     upstream->in = std::move(result.rest);
     upstream->endpoint = endpoint;
     upstream->state = std::move(state);
-    upstream->rounds = settings_->rounds;
-    upstream->state->rounds = settings_->rounds.get();
-    upstream->state->caught_up = &endpoint->caught_up();
+    if (settings_->rounds) {
+        upstream->rounds = settings_->rounds;
+        upstream->state->rounds = settings_->rounds.get();
+        upstream->state->progress = &endpoint->progress();
+        upstream->state->born_in = settings_->rounds->begun.load();
+    }
     upstream->born = now;
     upstream->epoch = epoch;
     adopt(std::move(upstream));

@@ -102,12 +102,14 @@ class Endpoint {
         return ruled == Role::replica ? ruled : role_.load(std::memory_order_relaxed);
     }
 
-    // A replica: it has all that was answered before this round began.
-    void set_caught_up(std::uint64_t round, TimePoint begun) {
-        caught_up_.store(round);
-        caught_up_at_.store(begun.time_since_epoch().count(), std::memory_order_relaxed);
+    // A replica, asked in round `found`, has all that was answered before round `caught_up` began, which it did then.
+    void set_progress(std::uint64_t caught_up, std::uint64_t found, TimePoint then) {
+        progress_.caught_up.store(caught_up);
+        progress_.found.store(found);
+        caught_up_at_.store(then.time_since_epoch().count(), std::memory_order_relaxed);
     }
-    const std::atomic<std::uint64_t>& caught_up() const { return caught_up_; }
+    void lose_progress() { set_progress(0, 0, {}); }  // it has lost what it had, for all that is known
+    const Progress& progress() const { return progress_; }
     // Nothing: it was never found.
     std::optional<Duration> lag(TimePoint now) const {
         const auto at = caught_up_at_.load(std::memory_order_relaxed);
@@ -158,7 +160,7 @@ class Endpoint {
     IdentityRef remembered_;
     std::atomic<bool> usable_{true}, suspect_{false}, shut_{false};
     std::atomic<Rest> rest_{Rest::may_end};
-    std::atomic<std::uint64_t> caught_up_{0};
+    Progress progress_;
     std::atomic<Duration::rep> caught_up_at_{0};
     std::atomic<std::uint64_t> ok_{0};
     std::atomic<Duration::rep> slow_over_{0};

@@ -39,6 +39,7 @@ void LagMonitor::round() {
         if (subject.dial) continue;  // it owes an answer still, which counts for the round it was asked in
         if (!subject.endpoint->usable()) {
             subject.stream.close();
+            subject.endpoint->lose_progress();
             continue;
         }
         subject.stream.open() ? ask(subject) : log_in(subject);
@@ -59,7 +60,7 @@ void LagMonitor::log_in(Subject& subject) {
     subject.dial = std::make_unique<net::Dial>(reactor_, resolver_, settings.target, std::move(greeted.errand),
                                                settings.connect_timeout, [this, &subject](net::Dial::Result result) {
                                                    finish(subject);
-                                                   if (result.fault) return;  // the watcher sees to it
+                                                   if (result.fault) return subject.endpoint->lose_progress();
                                                    subject.stream = std::move(result.stream);
                                                    ask(subject);
                                                });
@@ -76,7 +77,10 @@ void LagMonitor::ask(Subject& subject) {
                                                subject.endpoint->settings().connect_timeout,
                                                [this, &subject, position](net::Dial::Result result) {
                                                    finish(subject);
-                                                   if (result.fault) return subject.endpoint->suspect();
+                                                   if (result.fault) {
+                                                       subject.endpoint->lose_progress();
+                                                       return subject.endpoint->suspect();
+                                                   }
                                                    subject.stream = std::move(result.stream);
                                                    on_position(subject, *position);
                                                });
@@ -90,11 +94,15 @@ void LagMonitor::on_position(Subject& subject, const Position& position) {
         if (marks_.size() > kMostMarks) marks_.pop_front();
         return;
     }
-    if (!position.linked) return;
+    const auto same = std::find_if(marks_.rbegin(), marks_.rend(),
+                                   [&](const Mark& mark) { return mark.position.history == position.history; });
+    // Cut off for a while it still has what it had; with another history, or while it is given one, it has not.
+    if (same == marks_.rend()) return subject.endpoint->lose_progress();
     const auto reached = std::find_if(marks_.rbegin(), marks_.rend(), [&](const Mark& mark) {
         return mark.position.history == position.history && mark.position.offset <= position.offset;
     });
-    if (reached != marks_.rend()) subject.endpoint->set_caught_up(reached->round, reached->begun);
+    if (reached == marks_.rend()) return subject.endpoint->lose_progress();
+    subject.endpoint->set_progress(reached->round, subject.round, reached->begun);
 }
 
 void LagMonitor::finish(Subject& subject) {
