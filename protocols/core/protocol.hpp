@@ -43,7 +43,7 @@ class UpstreamState {
     // Where reads are split: the database's, its server's, and which round had begun when it connected: what was found
     // before may have been another process. Set by the engine.
     const Rounds* rounds = nullptr;
-    const Progress* progress = nullptr;
+    const ReplicaProgress* progress = nullptr;
     std::uint64_t born_in = 0;
 };
 

@@ -23,7 +23,7 @@ struct Position {
 };
 
 // Of a replica; 0: it is not known to have anything.
-struct Progress {
+struct ReplicaProgress {
     std::atomic<std::uint64_t> caught_up{0};  // it has all that was answered before this round began
     std::atomic<std::uint64_t> found{0};      // and that was found by asking it in this one
 };

@@ -106,7 +106,7 @@ class RespConversation final : public Conversation {
         std::uint16_t shard = 0;
         std::uint64_t history = 0;  // of its server's data
         const Rounds* rounds = nullptr;
-        const Progress* progress = nullptr;
+        const ReplicaProgress* progress = nullptr;
         std::uint64_t born_in = 0;
     };
     struct Group {

@@ -168,6 +168,7 @@ RespConversation::Handled RespConversation::try_login(ByteView user, ByteView pa
         log_in_as_before();
         identify(out);
         refuse_waiting(out);
+        refused_.clear();  // it was about that login
         return Handled::taken;
     }
     if (!upstream_) {
@@ -237,6 +238,7 @@ RespConversation::Handled RespConversation::hello(Orders& out) {
             version_ = version_before_.value_or(version_);
             version_before_.reset();
             log_in_as_before();
+            refused_.clear();  // it was about that login, or that version
             identify(out);
             return Handled::taken;
         }

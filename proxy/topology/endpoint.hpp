@@ -109,7 +109,7 @@ class Endpoint {
         caught_up_at_.store(then.time_since_epoch().count(), std::memory_order_relaxed);
     }
     void lose_progress() { set_progress(0, 0, {}); }  // it has lost what it had, for all that is known
-    const Progress& progress() const { return progress_; }
+    const ReplicaProgress& progress() const { return progress_; }
     // Nothing: it was never found.
     std::optional<Duration> lag(TimePoint now) const {
         const auto at = caught_up_at_.load(std::memory_order_relaxed);
@@ -160,7 +160,7 @@ class Endpoint {
     IdentityRef remembered_;
     std::atomic<bool> usable_{true}, suspect_{false}, shut_{false};
     std::atomic<Rest> rest_{Rest::may_end};
-    Progress progress_;
+    ReplicaProgress progress_;
     std::atomic<Duration::rep> caught_up_at_{0};
     std::atomic<std::uint64_t> ok_{0};
     std::atomic<Duration::rep> slow_over_{0};
