@@ -14,6 +14,7 @@
 
 #include "protocols/core/errand.hpp"
 #include "protocols/core/orders.hpp"
+#include "protocols/core/replication.hpp"
 #include "proxy/net/dial.hpp"
 #include "proxy/resilience/breaker.hpp"
 #include "proxy/resilience/retry_budget.hpp"
