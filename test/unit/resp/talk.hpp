@@ -115,6 +115,10 @@ struct Talk {
     bool waiting = false, hung_up = false, paused = false;
     int looks = 0;
     std::uint64_t history = 0;             // of the servers that are opened
+    Rounds rounds;                         // theirs
+    ReplicaProgress progress;              // likewise
+    std::uint64_t born_in = 0;             // likewise
+    bool replicas = true;                  // there are such
     std::vector<std::uint32_t> opened_at;  // shards
     Orders orders;
 
@@ -199,6 +203,8 @@ struct Talk {
             wants_ = intent;
             return;
         }
+        if ((intent.shard & kReaders) != 0 && !replicas)
+            return conversation->on_refused({Refusal::Reason::unavailable, "", "no replica to read from", {}}, orders);
         const bool lane = intent.affinity == Affinity::shared && lanes;
         ++opened;
         opened_at.push_back(intent.shard);
@@ -207,6 +213,9 @@ struct Talk {
         fresh->database = fresh->home.database;
         fresh->version = fresh->home.version;
         fresh->history = history;
+        fresh->rounds = &rounds;
+        fresh->progress = &progress;
+        fresh->born_in = born_in;
         shared = shared || lane;
         if (!lane) {
             upstream = std::move(fresh);
