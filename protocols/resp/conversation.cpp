@@ -162,6 +162,7 @@ std::size_t RespConversation::on_client(ByteView bytes, Orders& out) {
         }
     }
     refused_.clear();  // what comes later may find a server
+    no_readers_.clear();
     return closing_ ? bytes.size() : used;
 }
 

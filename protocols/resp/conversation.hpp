@@ -234,7 +234,8 @@ class RespConversation final : public Conversation {
     };
     std::optional<FormerLogin> login_before_;  // of an AUTH that waits for the server's word
     std::optional<Refusal> turned_away_;
-    std::string refused_;  // no server was to be had: the answer to all that wanted one
+    std::string refused_;     // no server was to be had: the answer to all that wanted one
+    std::string no_readers_;  // no replica was: likewise
     std::vector<Owed> owed_;
     std::size_t next_ = 0;            // of owed_
     std::uint32_t first_ticket_ = 0;  // of owed_[0]
@@ -255,6 +256,7 @@ class RespConversation final : public Conversation {
     std::size_t early_bytes_ = 0;
     std::uint32_t skip_ = 0;  // replies on it that are nobody's
     std::uint16_t lease_shard_ = 0;
+    const Rounds* lease_rounds_ = nullptr;
     std::string asked_alone_;                           // the request in flight there
     std::map<std::uint32_t, std::string> unit_errors_;  // by ticket: the first one before the last reply
     std::deque<Group> groups_;

@@ -72,9 +72,9 @@ bool RespConversation::reads_elsewhere() const {
 std::optional<RespConversation::Handled> RespConversation::board_reader(std::uint16_t shard, std::uint16_t& at,
                                                                         Orders& out) {
     const auto reader = static_cast<std::uint16_t>(shard | kReaders);
-    if (!refused_.empty() && refused_shard_ == reader) {
+    if (!no_readers_.empty()) {
         if (database_.options().replica_fallback) return std::nullopt;
-        tell(refused_, Outcome::endpoint_fault, out);
+        tell(no_readers_, Outcome::endpoint_fault, out);
         return Handled::taken;
     }
     if (const auto done = board(reader, Access::read, out)) return done;

@@ -218,6 +218,7 @@ void RespConversation::on_opened(UpstreamState& upstream, Orders& out) {
     upstream_ = static_cast<RespUpstream*>(&upstream);
     leased_ = true;
     lease_shard_ = opening_.value_or(0);
+    lease_rounds_ = upstream.rounds;
     opening_.reset();
     skip_ = 0;
     repeatable_ = !send_again(out);  // the engine keeps no copy of these
@@ -236,7 +237,7 @@ void RespConversation::on_refused(const Refusal& refusal, Orders& out) {
         answer_with(i, bytes, Outcome::endpoint_fault);
         any = true;
     }
-    if (!any) refused_ = bytes;  // of replicas: until the next request
+    if (!any) ((refused_shard_ & kReaders) != 0 ? no_readers_ : refused_) = bytes;
     tell_answered(out);
     if (!busy()) return upstream_ ? settle(out) : identify(out);
     go_on(out);
@@ -325,6 +326,9 @@ void RespConversation::answer_lost(std::optional<Refusal::Reason> only, std::str
     const auto executed = std::find_if(owed_.begin() + static_cast<std::ptrdiff_t>(next_), owed_.end(),
                                        [](const Owed& owed) { return owed.verb == Verb::exec; });
     const std::size_t may_be_done = executed == owed_.end() ? 0 : static_cast<std::size_t>(executed - owed_.begin());
+    const bool may_have_written = std::any_of(owed_.begin() + static_cast<std::ptrdiff_t>(next_), owed_.end(),
+                                              [](const Owed& owed) { return !owed.harmless; });
+    if (may_have_written) note_round(lease_rounds_);
     const auto fine = [&](std::size_t at) { answer_with(at, "+OK\r\n", Outcome::ok); };
     for (std::size_t i = next_; i < owed_.size(); ++i) {
         const Owed& owed = owed_[i];

@@ -61,6 +61,14 @@ TEST_F(ReplicaTalk, NorAfterAWriteThatMayHaveBeenDone) {
     EXPECT_EQ(to_shard(0), set + get);
 }
 
+TEST_F(ReplicaTalk, NorAfterOneThatWasLostOnAConnectionOfItsOwn) {
+    client_says(say({"BLMOVE", "a", "b", "LEFT", "LEFT", "0"}));
+    EXPECT_EQ(lose(), Conversation::AfterLoss::told);
+    client_says(get);
+    EXPECT_EQ(to_shard(0), get);
+    EXPECT_EQ(to_shard(kReaders), "");
+}
+
 TEST_F(ReplicaTalk, NorOverAConnectionThatIsNewerThanWhatIsKnown) {
     born_in = rounds.begun;
     client_says(get);
@@ -99,6 +107,15 @@ TEST_F(ReplicaTalk, WithNoneThePrimaryIsAsked) {
     EXPECT_EQ(to_shard(0), get + get);
     shard_says(0, "$1\r\nv\r\n$1\r\nv\r\n");
     EXPECT_EQ(to_client(), "$1\r\nv\r\n$1\r\nv\r\n");
+}
+
+TEST_F(ReplicaTalk, ThatThereIsNoneIsNoAnswerToOthers) {
+    replicas = false;
+    client_says(get + say({"HELLO", "3"}));
+    shard_says(0, "$1\r\nv\r\n");
+    EXPECT_EQ(to_client(), "$1\r\nv\r\n");
+    server_says("%0\r\n");
+    EXPECT_EQ(to_client(), "%0\r\n");
 }
 
 TEST(Replica, WithNoneNobodyIsAskedWhereThatIsWanted) {
