@@ -203,7 +203,7 @@ struct Talk {
             wants_ = intent;
             return;
         }
-        if ((intent.shard & kReaders) != 0 && !replicas)
+        if ((intent.shard & kReaders) != 0 && !replicas && ++opened > 0)
             return conversation->on_refused({Refusal::Reason::unavailable, "", "no replica to read from", {}}, orders);
         const bool lane = intent.affinity == Affinity::shared && lanes;
         ++opened;
