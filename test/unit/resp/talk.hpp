@@ -203,11 +203,11 @@ struct Talk {
             wants_ = intent;
             return;
         }
-        if ((intent.shard & kReaders) != 0 && !replicas && ++opened > 0)
-            return conversation->on_refused({Refusal::Reason::unavailable, "", "no replica to read from", {}}, orders);
-        const bool lane = intent.affinity == Affinity::shared && lanes;
         ++opened;
         opened_at.push_back(intent.shard);
+        if ((intent.shard & kReaders) != 0 && !replicas)
+            return conversation->on_refused({Refusal::Reason::unavailable, "", "no replica to read from", {}}, orders);
+        const bool lane = intent.affinity == Affinity::shared && lanes;
         auto fresh = std::make_unique<RespUpstream>();
         fresh->home = static_cast<const RespIdentity&>(*who_).login;
         fresh->database = fresh->home.database;
