@@ -51,6 +51,7 @@ constexpr std::array kRules = std::to_array<Rule>({
     {"replicaof", Verb::other, Way::refused, ""},
     {"reset", Verb::reset, Way::local, ""},
     {"script|debug", Verb::other, Way::raw, "debug"},
+    {"script|flush", Verb::script_flush, Way::shared, ""},
     {"script|kill", Verb::other, Way::single, "kill"},
     {"script|load", Verb::script_load, Way::shared, ""},
     {"select", Verb::select, Way::local, ""},

@@ -26,6 +26,7 @@ enum class Verb : std::uint8_t {
     unsubscribe,  // and punsubscribe, sunsubscribe
     eval,         // and eval_ro: they bring a script
     script_load,
+    script_flush,
     client_setname,
     client_getname,
     client_setinfo,

@@ -183,6 +183,7 @@ RespConversation::Handled RespConversation::handle(const Request& request, ByteV
     }
     if (raw_) return handle_raw(plan, bytes, out);
     if (plan.verb == Verb::eval && args().size() > 1) database_.learn_script(args()[1]);
+    if (plan.verb == Verb::script_flush) database_.forget_scripts();
     if (plan.verb == Verb::script_load && args().size() > 2) database_.learn_script(args()[2]);
     // What they mean depends on what the answers to those before say.
     const bool waits = plan.way == Way::local || plan.way == Way::refused || plan.verb == Verb::unsubscribe;

@@ -72,4 +72,11 @@ void RespDatabase::learn_script(ByteView body) {
     if (seen_scripts_.insert(std::hash<ByteView>{}(body)).second) options_.scripts->learn(body);
 }
 
+std::optional<std::string> RespDatabase::script_for(ByteView request) {
+    if (!options_.scripts) return std::nullopt;
+    auto body = options_.scripts->find(script_named(request));
+    if (!body) seen_scripts_.clear();  // somebody made the store forget what was learnt here
+    return body;
+}
+
 }  // namespace breakwater::resp

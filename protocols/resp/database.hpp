@@ -97,8 +97,9 @@ class RespDatabase {
     }
     void learn_script(ByteView body);
     // What a server that says NOSCRIPT lacks; nothing: the client has to bring it.
-    std::optional<std::string> script_for(ByteView request) const {
-        return options_.scripts ? options_.scripts->find(script_named(request)) : std::nullopt;
+    std::optional<std::string> script_for(ByteView request);
+    void forget_scripts() {
+        if (options_.scripts) options_.scripts->forget();
     }
 
     // Databases that a SELECT has reached: the next client's SELECT need not ask.

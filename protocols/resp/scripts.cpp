@@ -43,11 +43,13 @@ std::optional<ByteView> take_bulk(ByteView& bytes) {
 void Scripts::learn(ByteView body) {
     if (body.size() > kLongest) return;
     std::string sha = sha1_of(body);
-    if (bytes_ + body.size() > kMostBytes) {
-        bodies_.clear();
-        bytes_ = 0;
-    }
+    if (bytes_ + body.size() > kMostBytes) forget();
     if (bodies_.emplace(std::move(sha), body).second) bytes_ += body.size();
+}
+
+void Scripts::forget() {
+    bodies_.clear();
+    bytes_ = 0;
 }
 
 std::optional<std::string> Scripts::find(ByteView sha) const {

@@ -15,6 +15,7 @@ class ScriptStore {
   public:
     virtual ~ScriptStore() = default;
     virtual void learn(ByteView body) = 0;
+    virtual void forget() = 0;  // a client has told the server to
     // `sha`: as EVALSHA names it, in hex. Nothing: nobody has brought it.
     virtual std::optional<std::string> find(ByteView sha) const = 0;
 };
@@ -25,6 +26,7 @@ class Scripts final : public ScriptStore {
     static constexpr std::size_t kLongest = 64 * 1024, kMostBytes = 8 * 1024 * 1024;
 
     void learn(ByteView body) override;  // a longer one is not kept; those of before go when all together are too long
+    void forget() override;
     std::optional<std::string> find(ByteView sha) const override;
 
   private:

@@ -110,6 +110,10 @@ class SharedScripts final : public resp::ScriptStore {
         const std::lock_guard lock(mutex_);
         scripts_.learn(body);
     }
+    void forget() override {
+        const std::lock_guard lock(mutex_);
+        scripts_.forget();
+    }
     std::optional<std::string> find(ByteView sha) const override {
         const std::lock_guard lock(mutex_);
         return scripts_.find(sha);
