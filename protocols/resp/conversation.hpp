@@ -190,7 +190,7 @@ class RespConversation final : public Conversation {
     // --- conversation_replica.cpp: what may be read from a shard's replicas
     bool may_read_elsewhere(const Plan& plan, const Route& route) const;
     static bool as_if_absent(ByteView reply);
-    bool absent_at_replica(std::size_t at, const Turn& turn);
+    bool is_the_primarys(std::size_t at, const Turn& turn, bool error);
     bool has_own_writes(std::uint16_t reader);  // a seat's server
     bool reads_elsewhere() const;               // in flight
     std::optional<Handled> board_reader(std::uint16_t shard, std::uint16_t& at, Orders& out);

@@ -133,10 +133,8 @@ void RespConversation::on_turn(const Turn& turn, Orders& out) {
         if (error) unit_errors_.try_emplace(turn.ticket, turn.bytes);
         return;
     }
-    const bool of_replica = (owed_[at].shard & kReaders) != 0;
-    if (is_cluster() && of_replica && absent_at_replica(at, turn)) return;
-    if (error && (((database_.finds_primary() || of_replica) && not_done(at, turn, out)) || lacks_script(at, turn)))
-        return;
+    if ((owed_[at].shard & kReaders) != 0 && is_the_primarys(at, turn, error)) return;
+    if (error && ((database_.finds_primary() && not_done(at, turn, out)) || lacks_script(at, turn))) return;
     if (turn.ends && again_ > 0) keep_order(at, turn);
     Owed& owed = owed_[at];
     if (owed.stage == Owed::Stage::again) return;
@@ -181,12 +179,10 @@ std::string RespConversation::cause_of(std::uint32_t ticket, ByteView error) {
 bool RespConversation::not_done(std::size_t at, const Turn& turn, Orders& out) {
     const std::string error = cause_of(turn.ticket, turn.bytes);
     const auto where = elsewhere(error);
-    const bool replica = (owed_[at].shard & kReaders) != 0;
-    if (!where ||
-        (!is_cluster() && !replica && (where->how != Elsewhere::How::not_primary || owed_[at].misled >= kMostMisled)))
+    if (!where || (!is_cluster() && (where->how != Elsewhere::How::not_primary || owed_[at].misled >= kMostMisled)))
         return false;
     ask_again(at, turn.request);
-    if (!replica) follow(at, *where, out);  // whatever ails that one, the primary is asked
+    follow(at, *where, out);
     return true;
 }
 

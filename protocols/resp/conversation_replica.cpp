@@ -45,9 +45,15 @@ bool RespConversation::as_if_absent(ByteView reply) {
     return true;
 }
 
-// True: that is kept until more is known, or the primary is asked.
-bool RespConversation::absent_at_replica(std::size_t at, const Turn& turn) {
-    if (owed_[at].stage == Owed::Stage::again || (at == next_ && reply_begun_)) return false;
+// What a replica says that only the primary can be believed: an error, and in a cluster that there is nothing. True: it
+// is asked, or what came is kept until more is known.
+bool RespConversation::is_the_primarys(std::size_t at, const Turn& turn, bool error) {
+    if (owed_[at].stage == Owed::Stage::again) return false;
+    if (error) {
+        ask_again(at, turn.request);
+        return true;
+    }
+    if (!is_cluster() || (at == next_ && reply_begun_)) return false;
     const auto before = early_.find(turn.ticket);
     std::string whole = before == early_.end() ? std::string() : before->second;
     whole += turn.bytes.substr(0, kLongestAbsence);
