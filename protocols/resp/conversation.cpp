@@ -219,6 +219,8 @@ RespConversation::Handled RespConversation::handle(const Request& request, ByteV
     if (shared_ && !leased_ && !busy() && plan.way == Way::local) give_back(Left::clean, out);  // it asks for nothing
     if (plan.way == Way::local)
         if (const auto done = local(plan.verb, out)) return *done;
+    // Drivers say it to all servers, and those before 7.2 only say no: nobody needs a connection for that.
+    if (plan.verb == Verb::client_setinfo && database_.table() && !knows_subcommand()) plan.way = Way::shared;
     return forward(request, plan, bytes, out);
 }
 

@@ -133,6 +133,7 @@ class RespConversation final : public Conversation {
     std::optional<Handled> local(Verb verb, Orders& out);
     std::optional<Handled> select(Orders& out);
     Handled auth(Orders& out);
+    bool knows_subcommand() const;
     bool log_in(ByteView user, ByteView password, Orders& out);
     Handled try_login(ByteView user, ByteView password, Orders& out);
     void log_in_as(ByteView user, ByteView password);  // if the server will have it

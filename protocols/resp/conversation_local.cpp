@@ -21,13 +21,14 @@ bool on_or_off(ByteView word) {
 
 }  // namespace
 
+// The server's version has it.
+bool RespConversation::knows_subcommand() const {
+    const Command* command = database_.table() ? database_.table()->find(args()) : nullptr;
+    return command && command->name.find('|') != std::string::npos;
+}
+
 std::optional<RespConversation::Handled> RespConversation::local(Verb verb, Orders& out) {
     const std::size_t count = args().size();
-    // Of a subcommand: the server's version has it.
-    const auto is_known = [&] {
-        const Command* command = database_.table() ? database_.table()->find(args()) : nullptr;
-        return command && command->name.find('|') != std::string::npos;
-    };
     const auto answer = [&](ByteView bytes) {
         out.reply_copy(bytes);
         out.finished(Outcome::ok);
@@ -70,11 +71,11 @@ std::optional<RespConversation::Handled> RespConversation::local(Verb verb, Orde
         }
         case Verb::client_no_evict:
         case Verb::client_no_touch:
-            if (count != 3 || !on_or_off(args()[2]) || keeps_own() || !is_known()) return std::nullopt;
+            if (count != 3 || !on_or_off(args()[2]) || keeps_own() || !knows_subcommand()) return std::nullopt;
             return answer("+OK\r\n");
         case Verb::client_setinfo: {
             // Servers before 7.2 do not know it, and say so.
-            if (!is_known() || count != 4 || !valid_name(args()[3])) return std::nullopt;
+            if (!knows_subcommand() || count != 4 || !valid_name(args()[3])) return std::nullopt;
             return answer("+OK\r\n");
         }
         case Verb::client_reply: {

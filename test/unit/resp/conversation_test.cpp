@@ -427,6 +427,10 @@ TEST(Conversation, only_what_keeps_replies_back_pins_and_only_what_is_known_is_a
     talk.to_server();
     talk.client_says(say("CLIENT NO-TOUCH ON"));  // 7.2
     EXPECT_EQ(talk.to_server(), say("CLIENT NO-TOUCH ON"));
+    Talk driver;
+    driver.lanes = true;
+    driver.client_says(say("CLIENT SETINFO LIB-NAME me"));  // likewise
+    EXPECT_EQ(driver.to_shard(0), say("CLIENT SETINFO LIB-NAME me"));
 }
 
 TEST(Conversation, an_exec_that_is_wrong_ends_the_watch) {
