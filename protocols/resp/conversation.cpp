@@ -169,6 +169,8 @@ std::size_t RespConversation::on_client(ByteView bytes, Orders& out) {
 RespConversation::Handled RespConversation::handle(const Request& request, ByteView bytes, Orders& out) {
     Plan plan = classify(args(), database_.table());
     if (plan.way == Way::refused && database_.options().server_commands) plan.way = Way::single;
+    // Drivers say it to all servers, and those before 7.2 only say no: nobody needs a connection for that.
+    if (plan.verb == Verb::client_setinfo && database_.table() && !knows_subcommand()) plan.way = Way::shared;
     if (!authenticated_) {
         switch (plan.verb) {
             case Verb::auth:
@@ -219,8 +221,6 @@ RespConversation::Handled RespConversation::handle(const Request& request, ByteV
     if (shared_ && !leased_ && !busy() && plan.way == Way::local) give_back(Left::clean, out);  // it asks for nothing
     if (plan.way == Way::local)
         if (const auto done = local(plan.verb, out)) return *done;
-    // Drivers say it to all servers, and those before 7.2 only say no: nobody needs a connection for that.
-    if (plan.verb == Verb::client_setinfo && database_.table() && !knows_subcommand()) plan.way = Way::shared;
     return forward(request, plan, bytes, out);
 }
 
