@@ -6,6 +6,7 @@ namespace breakwater::topology {
 
 namespace {
 constexpr auto kBetweenRounds = std::chrono::milliseconds(100);
+constexpr auto kAnswersWithin = std::chrono::milliseconds(500);  // or whoever reads there waits as long
 constexpr std::size_t kMostMarks = 600;  // a minute: a replica further behind has no lag that anybody wants
 }  // namespace
 
@@ -74,8 +75,7 @@ void LagMonitor::ask(Subject& subject) {
     subject.round = rounds_->begun.load();
     subject.asked_at = reactor_.refresh_now();
     subject.dial = std::make_unique<net::Dial>(reactor_, resolver_, std::move(subject.stream), std::move(errand),
-                                               subject.endpoint->settings().connect_timeout,
-                                               [this, &subject, position](net::Dial::Result result) {
+                                               kAnswersWithin, [this, &subject, position](net::Dial::Result result) {
                                                    finish(subject);
                                                    if (result.fault) {
                                                        subject.endpoint->lose_progress();
