@@ -73,6 +73,14 @@ class Breakwater:
         return cls([database(name="cache", upstream_ports=[redis.port], **merge({"protocol": "redis", "pool": {"max_size": 40}}, more))], config)
 
     @classmethod
+    def in_front_of_redis_set(cls, redis_set, config=None, **more):
+        """Its Sentinels, or the servers where it has none."""
+        if redis_set.sentinels:
+            return cls.in_front_of_sentinels(redis_set, config, **more)
+        ports = [server.port for server in redis_set.servers]
+        return cls([merge(database(name="cache", upstream_ports=ports), merge({"protocol": "redis"}, more))], config)
+
+    @classmethod
     def in_front_of_sentinels(cls, redis_set, config=None, **more):
         ports = [sentinel.port for sentinel in redis_set.sentinels]
         extra = {"protocol": "redis", "mode": "sentinel", "master_name": redis_set.name}

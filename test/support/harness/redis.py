@@ -66,10 +66,30 @@ class Redis:
     def log(self, lines=200):
         return log_tail(self.log_path, lines)
 
+    # --- as a replica -----------------------------------------------------------------------------------------------
+    def cut_off(self, primary):
+        """It stays the replica it is, answers from what it has by now, and hears nothing new until join() again."""
+        written = primary.client().info("replication")["master_repl_offset"]
+        wait_until(lambda: self.client().info("replication")["slave_repl_offset"] >= written, "a replica that has everything")
+        self.client().config_set("masterauth", "wrong, since there is none")
+        primary.client().client_kill_filter(_type="slave")
+        wait_until(lambda: self.client().info("replication")["master_link_status"] == "down", "a replica that is cut off")
+
+    def join(self):
+        self.client().config_set("masterauth", "")
+        wait_until(self.follows, "a replica that follows its primary")
+
+    def follows(self):
+        return self.client().info("replication").get("master_link_status") == "up"
+
     # --- asking -----------------------------------------------------------------------------------------------------
     def client(self, **options):
         import redis
         return redis.Redis(host=HOST, port=self.port, **{"decode_responses": True, **options})
+
+    def calls(self, command):
+        """How often it was asked this since CONFIG RESETSTAT."""
+        return self.client().info("commandstats").get(f"cmdstat_{command}", {}).get("calls", 0)
 
 
 class RedisSentinel(Redis):
@@ -95,14 +115,15 @@ class RedisSentinel(Redis):
 
 
 class RedisSet:
-    """A primary, its replicas, and three Sentinels that watch over them."""
+    """A primary, its replicas, and three Sentinels that watch over them; or none."""
 
     name = "cache-set"
 
-    def __init__(self, replicas=2):
-        self.servers = [Redis(repl_diskless_sync_delay=0, repl_timeout=5)]
-        self.servers += [Redis(replicaof=f"{HOST} {self.servers[0].port}", repl_diskless_sync_delay=0, repl_timeout=5) for _ in range(replicas)]
-        self.sentinels = [RedisSentinel((self.name, self.servers[0].port, 2)) for _ in range(3)]
+    def __init__(self, replicas=2, sentinels=3, **settings):
+        settings = {"repl_diskless_sync_delay": 0, "repl_timeout": 5, **settings}
+        self.servers = [Redis(**settings)]
+        self.servers += [Redis(replicaof=f"{HOST} {self.servers[0].port}", **settings) for _ in range(replicas)]
+        self.sentinels = [RedisSentinel((self.name, self.servers[0].port, 2)) for _ in range(sentinels)]
 
     def start(self):
         for server in self.servers:
@@ -110,6 +131,7 @@ class RedisSet:
         for sentinel in self.sentinels:
             sentinel.start()
         wait_until(lambda: all(self._knows(sentinel) for sentinel in self.sentinels), "three Sentinels that know each other", 30)
+        wait_until(self.whole, "replicas that follow their primary", 30)
         return self
 
     def _knows(self, sentinel):
@@ -118,6 +140,8 @@ class RedisSet:
 
     def primary(self):
         """As most Sentinels have it."""
+        if not self.sentinels:
+            return self.servers[0]
         named = [sentinel.primary() for sentinel in self.sentinels if sentinel.running()]
         port = max(set(named), key=named.count)
         return next(server for server in self.servers if server.port == port)
@@ -130,6 +154,9 @@ class RedisSet:
                 all(told[f"slave{i}"]["state"] == "online" for i in range(len(self.servers) - 1))
         except Exception:  # not yet
             return False
+
+    def replicas(self):
+        return [server for server in self.servers if server is not self.primary()]
 
     def close(self):
         for one in [*self.sentinels, *self.servers]:
