@@ -29,6 +29,11 @@ std::uint64_t told_of(ByteView info, ByteView field) {
     const ByteView told = field_of(info, field);
     return told.empty() ? 0 : std::hash<ByteView>{}(told) | 1U;
 }
+// It serves, though not this: a user may have no right to PING, and SCRIPT KILL is to get through to a script's server.
+bool is_there(const Value& reply) {
+    return reply.failed() && (code_of(reply.text) == "NOPERM" || code_of(reply.text) == "BUSY");
+}
+
 bool is(const Value& reply, ByteView text) { return reply.type == '+' && reply.text == text; }
 
 }  // namespace
@@ -68,7 +73,7 @@ void GreetingErrand::on_reply(int topic, const Value& reply, Step& step) {
     switch (static_cast<Topic>(topic)) {
         case auth:
         case ping:
-            if (topic == ping && code_of(reply.text) == "BUSY") return;  // SCRIPT KILL is to get through to it
+            if (topic == ping && is_there(reply)) return;
             if (reply.failed()) return fail(step, reply);
             if (!is(reply, topic == auth ? "OK" : "PONG")) fail(step, FaultKind::protocol, "an unexpected reply");
             return;
@@ -132,7 +137,7 @@ void PingErrand::begin(Step& step) {
 void PingErrand::on_reply(int topic, const Value& reply, Step& step) {
     if (topic == role) {
         upstream_.told = role_of(reply);
-    } else if (reply.failed()) {
+    } else if (reply.failed() && !is_there(reply)) {
         fail(step, reply);
     }
 }

@@ -84,6 +84,10 @@ TEST(Greeting, does_without_what_its_user_may_not_ask) {
     GreetingErrand errand(upstream, {}, [](auto) { FAIL() << "no table came"; });
     const std::string no = "-NOPERM this user has no permissions\r\n";
     EXPECT_EQ(run(errand, "+PONG\r\n" + no + no + no + no, 5).status, Status::done);
+    GreetingErrand without_ping(upstream, {}, nullptr);
+    EXPECT_EQ(run(without_ping, no + no + no + no, 5).status, Status::done);
+    PingErrand ping(upstream);
+    EXPECT_EQ(run(ping, "-BUSY Redis is busy running a script.\r\n" + no, 5).status, Status::done);
     EXPECT_EQ(upstream.role(), UpstreamState::ServerRole::unknown);
 }
 
