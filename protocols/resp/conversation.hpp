@@ -221,6 +221,7 @@ class RespConversation final : public Conversation {
     bool pinned() const { return in_multi_ || watching_ || raw_; }
     bool is_cluster() const { return database_.is_cluster(); }
     bool keeps_own() const { return own_ && leased_; }
+    bool lacks_own() const { return database_.options().session && !leased_; }  // what it says is the server's to know
     void owe(Owed owed) { owed_.push_back(owed); }
     Left left() const;
 

@@ -51,7 +51,7 @@ std::optional<RespConversation::Handled> RespConversation::local(Verb verb, Orde
             reset(out);
             return answer("+RESET\r\n");
         case Verb::client_setname:
-            if (count != 3 || !valid_name(args()[2])) return std::nullopt;
+            if (count != 3 || !valid_name(args()[2]) || lacks_own()) return std::nullopt;
             name_ = args()[2];
             if (!keeps_own()) return answer("+OK\r\n");
             upstream_->name = name_;
@@ -71,7 +71,8 @@ std::optional<RespConversation::Handled> RespConversation::local(Verb verb, Orde
         }
         case Verb::client_no_evict:
         case Verb::client_no_touch:
-            if (count != 3 || !on_or_off(args()[2]) || keeps_own() || !knows_subcommand()) return std::nullopt;
+            if (count != 3 || !on_or_off(args()[2]) || keeps_own() || lacks_own() || !knows_subcommand())
+                return std::nullopt;
             return answer("+OK\r\n");
         case Verb::client_setinfo: {
             // Servers before 7.2 do not know it, and say so.
@@ -103,6 +104,7 @@ std::optional<RespConversation::Handled> RespConversation::select(Orders& out) {
     if (!index || *index < 0 ||
         !database_.selectable(static_cast<std::uint32_t>(std::min<std::int64_t>(*index, 0x7fffffff))))
         return std::nullopt;
+    if (lacks_own()) return std::nullopt;
     if (upstream_) return std::nullopt;  // in a WATCH: its connection is moved with it
     selected_ = static_cast<std::uint32_t>(*index);
     identify(out);

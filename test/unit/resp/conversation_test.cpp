@@ -326,6 +326,14 @@ TEST(Conversation, with_pool_mode_session_everybody_keeps_its_own) {
     options.session = true;
     Talk talk(options);
     talk.lanes = true;
+    for (const char* command : {"SELECT 3", "CLIENT SETNAME me", "CLIENT NO-EVICT on"}) {
+        Talk early(options);
+        early.client_says(say(command));
+        EXPECT_EQ(early.to_server(), say(command));
+        early.server_says("+OK\r\n");
+        EXPECT_TRUE(early.upstream);
+        EXPECT_EQ(early.to_client(), "+OK\r\n");
+    }
     talk.client_says(say("SET a 1") + say("SELECT 3") + say("HELLO 3") + say("CLIENT NO-EVICT on"));
     EXPECT_EQ(talk.to_server(), say("SET a 1"));
     talk.server_says("+OK\r\n");
