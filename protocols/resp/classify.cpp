@@ -32,6 +32,7 @@ constexpr std::array kRules = std::to_array<Rule>({
     {"client|setname", Verb::client_setname, Way::local, ""},
     {"client|tracking", Verb::client_tracking, Way::pinned, "tracking"},
     {"client|trackinginfo", Verb::other, Way::single, "client"},
+    {"client|unpause", Verb::other, Way::single, "client"},  // what it is to let go stands in the way of a lane
     {"cluster", Verb::cluster, Way::shared, ""},
     {"debug", Verb::other, Way::refused, ""},
     {"discard", Verb::discard, Way::shared, ""},

@@ -311,6 +311,9 @@ RespConversation::Handled RespConversation::dispatch(const Request& request, con
         owe(owed);
         return Handled::taken;
     }
+    // RESET (7.0) leaves these as they are; and who has been told a number may name the next client with it.
+    if (plan.verb == Verb::client_no_evict || plan.verb == Verb::client_no_touch || plan.verb == Verb::client_id)
+        spoilt_ = true;
     if (plan.way == Way::pinned || plan.way == Way::raw) out.pinned(plan.pin);
     if (plan.verb == Verb::select) {
         alone_ = true;
@@ -349,6 +352,11 @@ void RespConversation::note_queued(const Plan& plan) {
         case Verb::client_setname:
             if (args().size() == 3) named_in_multi_ = args()[2];
             stained_ = true;
+            return;
+        case Verb::client_no_evict:
+        case Verb::client_no_touch:
+        case Verb::client_id:
+            spoilt_ = true;
             return;
         case Verb::multi:
         case Verb::exec:

@@ -293,6 +293,7 @@ class RespConversation final : public Conversation {
     bool returning_ = false;                     // raw, and RESET was sent
     bool moved_in_multi_ = false;                // SELECT was queued
     bool stained_ = false;                       // or what else stays on a connection
+    bool spoilt_ = false;                        // what no RESET undoes was said on the connection
     bool listens_after_ = false;                 // or a subscription, or tracking
     std::optional<std::string> named_in_multi_;  // or CLIENT SETNAME
     bool blocking_ = false;                      // the command in flight may take as long as it says

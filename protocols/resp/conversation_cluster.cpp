@@ -302,9 +302,12 @@ bool RespConversation::redirected(ByteView reply, Orders& out) {
         pause_due_ = pause_due_ || (is_cluster() && where->how == Elsewhere::How::not_primary);
     }
     wrong_.clear();  // the connection goes back as it is
-    out.close(watching_ || keeps_own() ? Left::dirty : Left::clean, is_cluster() ? Outcome::ok : Outcome::wrong_role);
+    out.close(spoilt_                    ? Left::broken
+              : watching_ || keeps_own() ? Left::dirty
+                                         : Left::clean,
+              is_cluster() ? Outcome::ok : Outcome::wrong_role);
     if (!transaction && owed.verb != Verb::unwatch) doom_watch();
-    watching_ = leased_ = blocking_ = shared_ = false;
+    watching_ = leased_ = blocking_ = shared_ = spoilt_ = false;
     aboard_.clear();
     upstream_ = nullptr;
     tell_answered(out);

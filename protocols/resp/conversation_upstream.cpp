@@ -244,7 +244,7 @@ void RespConversation::on_refused(const Refusal& refusal, Orders& out) {
 }
 
 Left RespConversation::left() const {
-    if (busy() || raw_) return Left::broken;
+    if (busy() || raw_ || spoilt_) return Left::broken;
     return in_multi_ || watching_ || stained_ || keeps_own() || (leased_ && !upstream_->at_home()) ? Left::dirty
                                                                                                    : Left::clean;
 }
@@ -258,7 +258,7 @@ void RespConversation::settle(Orders& out) {
 }
 
 void RespConversation::give_back(Left left, Orders& out) {
-    out.close(left);
+    out.close(spoilt_ ? Left::broken : left);
     forget_server();
     identify(out);
 }
@@ -283,7 +283,7 @@ void RespConversation::forget_server() {
     kept_.clear();
     raw_ = alone_ = blind_ = returning_ = in_multi_ = watching_ = moved_in_multi_ = blocking_ = false;
     raw_hellos_ = 0;
-    reply_begun_ = preparing_ = stained_ = listens_after_ = false;
+    reply_begun_ = preparing_ = spoilt_ = stained_ = listens_after_ = false;
     named_in_multi_.reset();
 }
 

@@ -313,7 +313,7 @@ TEST(Conversation, who_asks_for_its_id_keeps_its_connection) {
     talk.server_says("+OK\r\n:6\r\n");  // its name is shown first
     EXPECT_TRUE(talk.upstream);
     talk.client_says(say("RESET"));
-    EXPECT_EQ(talk.returned.back(), Left::dirty);
+    EXPECT_EQ(talk.returned.back(), Left::broken);  // its number was told
     talk.to_server();
     talk.client_says(say("GET a"));
     EXPECT_EQ(talk.to_server(), say("GET a"));
