@@ -30,7 +30,7 @@ TEST(Classify, says_what_a_command_needs_of_a_connection) {
         {"wait 1 0", Way::single, "wait"},
         {"client list", Way::single, "client"},
         {"Client SetName x", Way::local, "", false, Verb::client_setname},
-        {"client unpause", Way::shared},
+        {"client unpause", Way::single, "client"},
         {"client tracking on", Way::pinned, "tracking", false, Verb::client_tracking},
         {"client nonsense", Way::shared},
         {"select 1", Way::local, "", false, Verb::select},
