@@ -53,6 +53,8 @@ struct Plan {
     const char* pin = "unknown";       // a metric's label: why it is not shared
     bool only_reads = false;           // may be asked of a replica, and be sent twice
     const Command* command = nullptr;  // null: the server's table does not know it, or there is no table yet
+
+    bool is_for(ByteView reason) const { return ByteView(pin) == reason; }
 };
 
 // `table` may be null.

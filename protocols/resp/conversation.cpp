@@ -26,10 +26,8 @@ std::string impossible(ByteView what) {
     return bytes;
 }
 
-bool waits(const Plan& plan) { return ByteView(plan.pin) == "wait"; }
-
 bool harmless(const Plan& plan, bool in_multi) {
-    if (waits(plan)) return true;
+    if (plan.is_for("wait")) return true;
     switch (plan.verb) {
         case Verb::exec:
             return false;
@@ -60,7 +58,7 @@ bool repeatable(const Plan& plan) {
         case Verb::eval:
             return plan.only_reads;
         case Verb::other:
-            return plan.only_reads || waits(plan);
+            return plan.only_reads || plan.is_for("wait");
         default:
             return false;
     }
@@ -272,7 +270,7 @@ RespConversation::Handled RespConversation::dispatch(const Request& request, con
                            (plan.way == Way::pinned && plan.verb != Verb::multi && plan.verb != Verb::watch &&
                             plan.verb != Verb::unsubscribe);
     const bool shows_name = !in_multi_ && (plan.way == Way::single || to_be_raw || own_);
-    const bool waiting = waits(plan) && !in_multi_;  // not in a MULTI that is on its way either
+    const bool waiting = plan.is_for("wait") && !in_multi_;  // not in a MULTI that is on its way either
     if ((to_be_raw && !in_multi_) || waiting || (shows_name && upstream_->name != name_)) {
         if (busy()) return after_all();
     }
@@ -291,7 +289,7 @@ RespConversation::Handled RespConversation::dispatch(const Request& request, con
     Owed owed{.verb = plan.verb, .harmless = harmless(plan, in_multi_)};
     owed.alone = leased_;
     owed.shard = lease_shard_;
-    if (!in_multi_ && waits(plan)) {
+    if (!in_multi_ && plan.is_for("wait")) {
         // It is about what was written before this connection's last command, and the writes came on others.
         out.send(kPing);
         owed.waits = true;
@@ -305,15 +303,15 @@ RespConversation::Handled RespConversation::dispatch(const Request& request, con
     send(request, bytes, out);
     if (is_cluster()) skip_ = owed.replies - 1;
     if (database_.finds_primary()) keep_alone(request, bytes, owed.waits && is_cluster());
+    // RESET (7.0) leaves these as they are; and who has been told a number may name the next client with it.
+    if (plan.verb == Verb::client_no_evict || plan.verb == Verb::client_no_touch || plan.verb == Verb::client_id)
+        spoilt_ = true;
     if (in_multi_) {
         note_queued(plan);
         alone_ = plan.verb == Verb::exec || plan.verb == Verb::discard;  // what follows is in no transaction any more
         owe(owed);
         return Handled::taken;
     }
-    // RESET (7.0) leaves these as they are; and who has been told a number may name the next client with it.
-    if (plan.verb == Verb::client_no_evict || plan.verb == Verb::client_no_touch || plan.verb == Verb::client_id)
-        spoilt_ = true;
     if (plan.way == Way::pinned || plan.way == Way::raw) out.pinned(plan.pin);
     if (plan.verb == Verb::select) {
         alone_ = true;
@@ -322,11 +320,11 @@ RespConversation::Handled RespConversation::dispatch(const Request& request, con
     if (to_be_raw) {
         owed.to = Owed::To::raw_if_fine;
         // OFF and SKIP have no reply of their own, and what SYNC is answered is no RESP.
-        blind_ = ByteView(plan.pin) == "replication";
+        blind_ = plan.is_for("replication");
         raw_ = blind_ || (plan.verb == Verb::client_reply && quiets());
         alone_ = !raw_;
     }
-    if (plan.way == Way::single && ByteView(plan.pin) == "blocking") blocking_ = true;
+    if (plan.way == Way::single && plan.is_for("blocking")) blocking_ = true;
     if (raw_ || blocking_) out.entered();  // it may take as long as it says: no deadline
     if (raw_) return Handled::taken;
     // Each channel is confirmed.
@@ -352,11 +350,6 @@ void RespConversation::note_queued(const Plan& plan) {
         case Verb::client_setname:
             if (args().size() == 3) named_in_multi_ = args()[2];
             stained_ = true;
-            return;
-        case Verb::client_no_evict:
-        case Verb::client_no_touch:
-        case Verb::client_id:
-            spoilt_ = true;
             return;
         case Verb::multi:
         case Verb::exec:

@@ -13,6 +13,7 @@
 // is owed is answered: then what is known here (in a transaction or not) is what the server knows.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <memory>
@@ -146,6 +147,8 @@ class RespConversation final : public Conversation {
     std::size_t pass_raw(ByteView bytes, Orders& out);
     bool take_reply(ByteView bytes, bool push, Orders& out);
     void on_reply(const Owed& owed, ByteView bytes, Orders& out);
+    void take_name_of_multi();
+    void end_multi();  // and with it what is remembered of it
     void begin_listening(Orders& out);
     void on_our_reply(const Owed& owed);
     void count_done(Orders& out);
@@ -222,6 +225,11 @@ class RespConversation final : public Conversation {
     bool is_cluster() const { return database_.is_cluster(); }
     bool keeps_own() const { return own_ && leased_; }
     bool lacks_own() const { return database_.options().session && !leased_; }  // what it says is the server's to know
+    template <class Predicate>
+    bool any_unanswered(Predicate&& predicate) const {
+        return std::any_of(owed_.begin() + static_cast<std::ptrdiff_t>(next_), owed_.end(),
+                           [&](const Owed& owed) { return owed.stage != Owed::Stage::answered && predicate(owed); });
+    }
     void owe(Owed owed) { owed_.push_back(owed); }
     Left left() const;
 

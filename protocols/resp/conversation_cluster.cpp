@@ -85,9 +85,8 @@ void RespConversation::tell(ByteView bytes, Outcome outcome, Orders& out) {
 // only while a slot has moved since the first of what is in flight was sent.
 bool RespConversation::would_overtake(std::uint16_t slot, std::uint16_t shard) const {
     if (!busy() || (!strays_ && sent_version_ == database_.slots_version())) return false;
-    return std::any_of(owed_.begin() + static_cast<std::ptrdiff_t>(next_), owed_.end(), [&](const Owed& owed) {
-        return owed.stage != Owed::Stage::answered && owed.shard != shard &&
-               (owed.slot == slot || owed.slot == kNoSlot || slot == kNoSlot);
+    return any_unanswered([&](const Owed& owed) {
+        return owed.shard != shard && (owed.slot == slot || owed.slot == kNoSlot || slot == kNoSlot);
     });
 }
 
@@ -149,7 +148,7 @@ RespConversation::Handled RespConversation::forward_cluster(const Request& reque
     const bool several = plan.command && plan.command->request == RequestPolicy::multi_shard;
     const bool alone = request.status == Request::Status::large || (bytes.size() > RequestLimits::kLarge && !several) ||
                        ((plan.verb == Verb::unwatch || plan.verb == Verb::exec) && watching_);
-    const bool kills = ByteView(plan.pin) == "kill";  // wherever a script runs
+    const bool kills = plan.is_for("kill");  // wherever a script runs
     if ((plan.way == Way::shared || kills) && !alone) return share(request, plan, bytes, out);
     if (busy()) return after_all();
     const Route route = route_of(plan, args(), false);
@@ -249,7 +248,7 @@ RespConversation::Handled RespConversation::share_out(const Plan& plan, const Ro
 std::optional<RespConversation::Handled> RespConversation::take_lease(const Plan& plan, const Route& route,
                                                                       Orders& out) {
     std::uint16_t shard = shard_of(route.slot);
-    const bool waits = ByteView(plan.pin) == "wait";
+    const bool waits = plan.is_for("wait");
     if (waits) {  // on those that were written to, one after the other
         wait_on_.clear();
         for (const Place& place : wrote_) wait_on_.push_back(place.shard);

@@ -245,8 +245,7 @@ void RespConversation::on_turns_end(Orders& out) {
 }
 
 bool RespConversation::any_due() const {
-    return std::any_of(owed_.begin() + static_cast<std::ptrdiff_t>(next_), owed_.end(),
-                       [](const Owed& owed) { return owed.stage == Owed::Stage::due; });
+    return any_unanswered([](const Owed& owed) { return owed.stage == Owed::Stage::due; });
 }
 
 RespConversation::Group* RespConversation::group_of(std::size_t at) {

@@ -271,7 +271,8 @@ void RespConversation::reset(Orders& out) {
     if (upstream_) give_back(Left::dirty, out);
     queue_.reset();
     wrote_.clear();
-    in_multi_ = watching_ = moved_in_multi_ = false;
+    end_multi();
+    watching_ = false;
     doomed_ = Doomed::no;
     own_ = database_.options().session;
     name_.clear();

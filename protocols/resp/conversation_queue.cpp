@@ -86,7 +86,7 @@ void RespConversation::queue_one(const Request& request, const Plan& plan, Order
     if (!plan.command->arity_fits(static_cast<std::size_t>(request.count)))
         return fail("ERR wrong number of arguments for '" + plan.command->name + "' command");
     if (plan.command->is(Flag::no_multi)) return fail("ERR Command not allowed inside a transaction");
-    const bool waits = plan.way == Way::single && ByteView(plan.pin) == "blocking";
+    const bool waits = plan.way == Way::single && plan.is_for("blocking");
     if (plan.way != Way::shared && !waits)
         return fail(ours + "not supported in a transaction on a cluster: " + plan.command->name);
     if (queue.commands.size() > kMostQueued) return fail(ours + "a transaction of more than 16 MiB");

@@ -16,8 +16,7 @@ bool RespConversation::may_read_elsewhere(const Plan& plan, const Route& route) 
     if (!splits() || !plan.only_reads || plan.verb != Verb::other || !plan.command || plan.command->keys.empty() ||
         plan.command->name.ends_with("scan") || (is_cluster() && route.key == 0))
         return false;
-    return std::none_of(owed_.begin() + static_cast<std::ptrdiff_t>(next_), owed_.end(),
-                        [](const Owed& owed) { return owed.stage != Owed::Stage::answered && !owed.harmless; });
+    return !any_unanswered([](const Owed& owed) { return !owed.harmless; });
 }
 
 bool RespConversation::has_own_writes(std::uint16_t reader) {
@@ -54,6 +53,7 @@ bool RespConversation::is_the_primarys(std::size_t at, const Turn& turn, bool er
         return true;
     }
     if (!is_cluster() || (at == next_ && reply_begun_)) return false;
+    if (!as_if_absent(turn.bytes.substr(0, kLongestAbsence))) return false;  // as a rule
     const auto before = early_.find(turn.ticket);
     std::string whole = before == early_.end() ? std::string() : before->second;
     whole += turn.bytes.substr(0, kLongestAbsence);
@@ -68,10 +68,7 @@ bool RespConversation::is_the_primarys(std::size_t at, const Turn& turn, bool er
 
 // A write that is said after a read must not be in it: it waits for that.
 bool RespConversation::reads_elsewhere() const {
-    return splits() &&
-           std::any_of(owed_.begin() + static_cast<std::ptrdiff_t>(next_), owed_.end(), [](const Owed& owed) {
-               return owed.stage != Owed::Stage::answered && (owed.shard & kReaders) != 0;
-           });
+    return splits() && any_unanswered([](const Owed& owed) { return (owed.shard & kReaders) != 0; });
 }
 
 // Sets `at` to the replicas' place where this read may go there. Nothing: it is known where it goes.

@@ -69,13 +69,22 @@ std::size_t RespConversation::hear(ByteView bytes, Orders& out) {
     return used;
 }
 
+void RespConversation::take_name_of_multi() {
+    if (named_in_multi_) upstream_->name = name_ = *named_in_multi_;
+}
+
+void RespConversation::end_multi() {
+    in_multi_ = moved_in_multi_ = listens_after_ = false;
+    named_in_multi_.reset();
+}
+
 // An EXEC with a subscription in it. With RESP3 its array is never complete, since confirmations are no elements: what
 // comes after its first line stands for itself.
 void RespConversation::begin_listening(Orders& out) {
-    if (named_in_multi_) upstream_->name = name_ = *named_in_multi_;
+    take_name_of_multi();
     pop();
-    in_multi_ = moved_in_multi_ = listens_after_ = watching_ = alone_ = blocking_ = false;
-    named_in_multi_.reset();
+    end_multi();
+    watching_ = alone_ = blocking_ = false;
     raw_ = true;
     ++done_;
     count_done(out);
@@ -118,20 +127,18 @@ void RespConversation::on_reply(const Owed& owed, ByteView bytes, Orders& out) {
             break;
         case Verb::exec:
             if (failed && bytes.starts_with("-ERR wrong number of arguments")) break;  // and the transaction goes on
-            if (in_multi_ && !failed && named_in_multi_ && scanner_.type() == '*' && bytes != "*-1\r\n")
-                upstream_->name = name_ = *named_in_multi_;
+            if (in_multi_ && scanner_.type() == '*' && bytes != "*-1\r\n") take_name_of_multi();
             if (in_multi_ && moved_in_multi_) {
                 out.send("*2\r\n$6\r\nCLIENT\r\n$4\r\nINFO\r\n");
                 owe({.verb = Verb::select, .to = Owed::To::us, .harmless = true});
             }
             if (in_multi_ || owed.replies > 1 || bytes.starts_with("-EXECABORT")) watching_ = false;
-            in_multi_ = moved_in_multi_ = listens_after_ = false;
-            named_in_multi_.reset();
+            end_multi();
             break;
         case Verb::discard:
             if (failed) break;
-            in_multi_ = moved_in_multi_ = listens_after_ = watching_ = false;
-            named_in_multi_.reset();
+            end_multi();
+            watching_ = false;
             break;
         case Verb::unsubscribe:
             for (std::uint32_t i = 0; failed && i < owed.rest; ++i) pop();  // an error is one reply
@@ -281,10 +288,10 @@ void RespConversation::forget_server() {
     asked_alone_.clear();
     scanner_ = {};
     kept_.clear();
-    raw_ = alone_ = blind_ = returning_ = in_multi_ = watching_ = moved_in_multi_ = blocking_ = false;
+    raw_ = alone_ = blind_ = returning_ = watching_ = blocking_ = false;
     raw_hellos_ = 0;
-    reply_begun_ = preparing_ = spoilt_ = stained_ = listens_after_ = false;
-    named_in_multi_.reset();
+    reply_begun_ = preparing_ = spoilt_ = stained_ = false;
+    end_multi();
 }
 
 // ---------------------------------------------------------------------------------------------------- losses
