@@ -38,6 +38,15 @@ each_kind, plain_and_cluster = of_kinds("plain", "sentinel", "cluster"), of_kind
 plain_only, cluster_only = of_kinds("plain"), of_kinds("cluster")
 
 
+def written_and_read(replicated, value, **settings):
+    """A proxy, and a client that has written `k` and reads it at replicas by now. However far they fall behind, they may be read from."""
+    proxy = replicated.proxy(max_replica_lag="60s", **settings)
+    client = connect_to(proxy)
+    client.set("k", value)
+    reads_at_replicas(proxy, client, ["k"])
+    return proxy, client
+
+
 # --- what is read where -----------------------------------------------------------------------------------------------
 @each_kind
 def test_reads_go_to_replicas(replicated):
@@ -191,10 +200,7 @@ def test_nobody_knows_whether_it_was_written(replicated, way):
 @plain_only
 def test_another_replica_is_no_further(replicated):
     """A read that its replica did not answer is asked again: not of one that lacks the client's write."""
-    proxy = replicated.proxy(workers=1, max_replica_lag="60s")
-    client, primary = connect_to(proxy), replicated.primaries()[0]
-    client.set("k", "old")
-    reads_at_replicas(proxy, client, ["k"])
+    (proxy, client), primary = written_and_read(replicated, "old", workers=1), replicated.primaries()[0]
     replicated.counted()
     client.get("k")
     first, other = sorted(replicated.replicas(), key=lambda one: -one.calls("get"))
@@ -216,10 +222,7 @@ def test_another_replica_is_no_further(replicated):
 @plain_only
 def test_a_replica_that_came_back_empty(replicated):
     """It has nothing until its primary has sent everything, whatever it had before."""
-    proxy = replicated.proxy(max_replica_lag="60s")
-    client = connect_to(proxy)
-    client.set("k", "v")
-    reads_at_replicas(proxy, client, ["k"])
+    proxy, client = written_and_read(replicated, "v")
     for one in replicated.replicas():
         one.settings["masterauth"] = "wrong, since there is none"
         one.kill()
@@ -236,10 +239,7 @@ def test_a_replica_that_came_back_empty(replicated):
 @plain_only
 def test_a_replica_that_says_no(replicated):
     """BUSY with a script that somebody runs there, or MASTERDOWN: the primary knows."""
-    proxy = replicated.proxy(max_replica_lag="60s")
-    client = connect_to(proxy)
-    client.set("k", "v")
-    reads_at_replicas(proxy, client, ["k"])
+    proxy, client = written_and_read(replicated, "v")
     replicas, told = replicated.replicas(), {}
 
     def hear(what):
@@ -373,10 +373,7 @@ def test_no_replica_and_no_fallback(replicated):
 @plain_only
 def test_own_writes_need_not_be_read(replicated):
     """`none`: replicas are read at once after a write, however far they are."""
-    proxy = replicated.proxy(read_your_writes="none", max_replica_lag="60s")
-    client = connect_to(proxy)
-    client.set("k", "old")
-    reads_at_replicas(proxy, client, ["k"])
+    proxy, client = written_and_read(replicated, "old", read_your_writes="none")
     with replicated.apart():
         client.set("k", "new")
         before = proxy.metric("replica_reads_total")
